@@ -1,0 +1,54 @@
+//! The per-inode container: what the platform keeps of an inode that somebody uses.
+use crate::{BatchSeq, Time};
+
+/// The platform's copy of an inode's fast-changing part. It exists while the inode is in use (a VFS inode, a
+/// FUSE lookup count); the platform makes it when the first reply names the inode, and drops it when it is
+/// clean and unused.
+///
+/// Times and version in the slot are newer than the disk while `times_dirty`; `flush_times` writes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Slot {
+    /// Tells whether the slot belongs to this inode or to one that had its number before.
+    pub generation: u32,
+    /// 1 if the times, version and size below are to be used instead of the disk's.
+    pub times_dirty: u32,
+    /// Last access, if `times_dirty`.
+    pub atime: Time,
+    /// Last change of the content, if `times_dirty`.
+    pub mtime: Time,
+    /// Last change of the inode, if `times_dirty`.
+    pub ctime: Time,
+    /// `i_version`, if `times_dirty`.
+    pub version: u64,
+    /// The last batch that changed the inode: fsync waits for it.
+    pub sync_seq: BatchSeq,
+    /// The last batch that fdatasync has to wait for: size and block map, not times.
+    pub datasync_seq: BatchSeq,
+    /// Where bytes that were raised into the file may not be zero yet; `publish` and `setattr` clamp the size
+    /// there until the zeroing completed. `u64::MAX` if there are none.
+    pub zero_from: u64,
+    /// Blocks at or past this one may hold an extent tree cached by the platform of an older state: bumped by
+    /// every change of the block map.
+    pub map_version: u64,
+}
+
+impl Slot {
+    /// A slot for an inode of this generation, whose table block was last changed by batch `undurable` (0 if
+    /// that is home or durable).
+    pub const fn new(generation: u32, undurable: BatchSeq) -> Self {
+        let zero = Time::new(0, 0);
+        Self {
+            generation,
+            times_dirty: 0,
+            atime: zero,
+            mtime: zero,
+            ctime: zero,
+            version: 0,
+            sync_seq: undurable,
+            datasync_seq: undurable,
+            zero_from: u64::MAX,
+            map_version: 0,
+        }
+    }
+}
