@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Crash-consistency testing: bounded workloads, a disk that records, the states that a power cut can
+//! leave it in, and a model that says which of them a journaled file system may show.
+//!
+//! - [`jlang`]: workloads as text.
+//! - [`ace`]: every workload of a bounded size.
+
+pub mod ace;
+pub mod jlang;

@@ -1,0 +1,122 @@
+//! The `crashmonkey` command.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use bento_crashmonkey::ace::bounds::Profile;
+use bento_crashmonkey::ace::{Fingerprint, Generator};
+use clap::{Args, Parser, Subcommand};
+
+/// Crash-consistency testing for the Bento file system.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate workloads: every sequence of core operations within the bounds of a profile.
+    Gen(Gen),
+}
+
+#[derive(Args)]
+struct Gen {
+    /// The bounds.
+    #[arg(long, value_enum)]
+    profile: Profile,
+    /// How many core operations a workload has.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    seq: u8,
+    /// Print how many there are.
+    #[arg(long)]
+    count: bool,
+    /// Generate all, and print how many are different and the sum of their hashes.
+    #[arg(long)]
+    fingerprint: bool,
+    /// Print one.
+    #[arg(long, value_name = "I", conflicts_with_all = ["count", "fingerprint", "out"])]
+    nth: Option<u64>,
+    /// Write each different workload to a file named by its identity.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Gen(gen_args) => generate(gen_args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("crashmonkey: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn generate(args: &Gen) -> Result<()> {
+    let generator = Generator::new(args.profile, args.seq.into());
+    let mut stdout = io::stdout().lock();
+    if let Some(index) = args.nth {
+        let Some(workload) = generator.nth(index) else {
+            bail!("the set has {} workloads, counted from 0", generator.count());
+        };
+        writeln!(stdout, "{workload}")?;
+        return Ok(());
+    }
+    if let Some(dir) = &args.out {
+        return write_files(&generator, dir);
+    }
+    if args.fingerprint {
+        let print = Fingerprint::of(&generator);
+        if args.json {
+            let figures = serde_json::json!({
+                "profile": args.profile.name(), "seq": args.seq, "raw": print.raw,
+                "distinct": print.distinct, "sum_fnv1a64": format!("{:016x}", print.sum),
+            });
+            writeln!(stdout, "{figures}")?;
+        } else {
+            let Fingerprint { raw, distinct, sum } = print;
+            writeln!(stdout, "raw {raw}  distinct {distinct}  sum-fnv1a64 {sum:016x}")?;
+        }
+    } else if args.count {
+        let count = generator.count();
+        if args.json {
+            let figures = serde_json::json!({
+                "profile": args.profile.name(), "seq": args.seq, "raw": count,
+            });
+            writeln!(stdout, "{figures}")?;
+        } else {
+            writeln!(stdout, "{count}")?;
+        }
+    } else {
+        for (index, workload) in generator.iter().enumerate() {
+            writeln!(stdout, "# {index} {:016x}\n{workload}\n", workload.id())?;
+        }
+    }
+    Ok(())
+}
+
+fn write_files(generator: &Generator, dir: &std::path::Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    for workload in generator.iter() {
+        let file = dir.join(format!("{:016x}.jl", workload.id()));
+        fs::write(&file, format!("{workload}\n"))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
