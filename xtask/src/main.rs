@@ -1,2 +1,67 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: builds, tests, benchmarks, demonstrates and installs Bento.
+//!
+//! Every command sets up what it lacks, or names the one line that does. Work that needs root asks
+//! `sudo` for it after the build, so that build output stays the caller's.
+
+mod bench;
+mod board;
+mod build;
+mod demo;
+mod fstests;
+mod install;
+mod peers;
+mod setup;
+mod test;
+mod tree;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, tests, benchmarks and demonstrates Bento")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up and pass every test of CI; ends with "N passed, N failed"
+    Test(test::Options),
+    /// Measure Bento beside ext4, fuse2fs and an in-memory file system
+    Bench(bench::Options),
+    /// Run one benchmark loop in a directory (used by `bench`)
+    #[command(hide = true)]
+    BenchWorker(bench::worker::Options),
+    /// Make an image, work on it, upgrade, kill, recover, check; with times
+    Demo(demo::Options),
+    /// Run outside conformance suites on a mount
+    Fstests(fstests::Options),
+    /// Install the `bento` command and the names that mount(8), mkfs(8) and fsck(8) look for
+    Install(install::Options),
+    /// Install the system packages and Rust targets that the other commands need
+    Setup,
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchWorker(options) => bench::worker::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Fstests(options) => fstests::run(&options),
+        Command::Install(options) => install::run(&options),
+        Command::Setup => setup::everything(),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

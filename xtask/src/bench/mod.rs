@@ -1,0 +1,248 @@
+//! `cargo xtask bench`: the same workloads on Bento and its peers, on images in memory, in one run.
+//!
+//! The systems take turns within each group of workloads (A, B, A, B), so what disturbs one disturbs
+//! all; each group starts on a fresh image, and the figure is the median over the rounds. Clients and
+//! servers share one CPU unless told otherwise: on small virtual machines a wake-up across CPUs costs
+//! ten times a request.
+
+mod report;
+mod varmail;
+pub mod worker;
+mod workloads;
+
+use crate::board::spinner;
+use crate::peers::{Programs, Shape, System, Volume, programs};
+use crate::setup;
+use anyhow::{Context, Result, bail};
+use report::Results;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use workloads::{GROUPS, Group, Run, Scale, Sources};
+
+/// What `cargo xtask bench` takes.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Write the medians to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// One round, a tenth of the work: to see the shape
+    #[arg(long)]
+    quick: bool,
+    /// One round, next to no work: to see that everything runs
+    #[arg(long, conflicts_with = "quick")]
+    smoke: bool,
+    /// Rounds over all systems
+    #[arg(long)]
+    repetitions: Option<usize>,
+    /// Systems to measure
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = System::ALL)]
+    systems: Vec<System>,
+    /// Workloads to measure; their whole group is run
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<String>,
+    /// Let the scheduler spread clients and servers over the CPUs
+    #[arg(long)]
+    unpinned: bool,
+    /// Where the images go: a directory in memory
+    #[arg(long, default_value = "/dev/shm")]
+    place: PathBuf,
+}
+
+const IMAGE_SIZE: u64 = 3 << 30;
+
+const NORMAL: Scale = Scale {
+    tree_files: 15_000,
+    repository_files: 3_000,
+    small_files: 10_000,
+    milliseconds: 2_000,
+    mebibytes: 192,
+    repetitions: 3,
+};
+
+const QUICK: Scale = Scale {
+    tree_files: 3_000,
+    repository_files: 600,
+    small_files: 2_000,
+    milliseconds: 500,
+    mebibytes: 64,
+    repetitions: 1,
+};
+
+const SMOKE: Scale = Scale {
+    tree_files: 300,
+    repository_files: 60,
+    small_files: 320,
+    milliseconds: 50,
+    mebibytes: 8,
+    repetitions: 1,
+};
+
+impl Options {
+    fn scale(&self) -> Scale {
+        let mut scale = match (self.smoke, self.quick) {
+            (true, _) => SMOKE,
+            (_, true) => QUICK,
+            _ => NORMAL,
+        };
+        scale.repetitions = self.repetitions.unwrap_or(scale.repetitions);
+        scale
+    }
+
+    /// The groups that hold a wanted workload.
+    fn groups(&self) -> Result<Vec<&'static Group>> {
+        if let Some(unknown) = self.workloads.iter().find(|name| workloads::find(name).is_none()) {
+            let names: Vec<&str> = workloads::WORKLOADS.iter().map(|workload| workload.name).collect();
+            bail!("no workload is named {unknown}; there are {}", names.join(", "));
+        }
+        let wanted = |group: &&Group| {
+            self.workloads.is_empty()
+                || group.workloads.iter().any(|name| self.workloads.iter().any(|w| w == name))
+        };
+        Ok(GROUPS.iter().filter(wanted).collect())
+    }
+}
+
+/// `cargo xtask bench`.
+pub fn run(options: &Options) -> Result<()> {
+    let groups = options.groups()?;
+    let mut results = Results::default();
+    let ready = ready_systems(&options.systems, &mut results);
+    if ready.is_empty() {
+        bail!("no system can be measured: {}", results.missing.join("; "));
+    }
+    setup::become_root("mounting")?;
+    setup::need(&[setup::MOUNT, setup::FILES])?;
+    let scale = options.scale();
+    let place = tempfile::Builder::new().prefix("bento-bench-").tempdir_in(&options.place)?;
+    let bar = spinner("generating sources");
+    let sources = Sources::generate(place.path(), &scale)?;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpu = if options.unpinned { None } else { Some(pin()?) };
+    let mut noise = Vec::new();
+    for round in 0..scale.repetitions {
+        for group in &groups {
+            for (system, programs) in &ready {
+                let label = format!("round {}: {} on {}", round + 1, group.workloads[0], system.name());
+                bar.set_message(label.clone());
+                let before = calibrate();
+                let turn = Turn { system: *system, programs, place: place.path(), sources: &sources, scale };
+                if let Err(error) = turn.take(group, &mut results) {
+                    bar.suspend(|| eprintln!("{label}: {error:#}"));
+                    results.missing.push(format!("{label}: {error:#}"));
+                }
+                noise.push((calibrate() / before - 1.0).abs());
+            }
+        }
+    }
+    bar.finish_and_clear();
+    let systems: Vec<System> = ready.iter().map(|(system, _)| *system).collect();
+    print_report(&results, &systems, cpu, &noise);
+    if let Some(path) = &options.json {
+        results.write_json(path, about(&scale, cpus, cpu, &noise))?;
+        println!("written to {}", path.display());
+    }
+    if options.smoke && !results.missing.is_empty() {
+        bail!("{} measurements are missing", results.missing.len());
+    }
+    Ok(())
+}
+
+/// The systems whose programs are there; the others are named, with the reason.
+fn ready_systems(systems: &[System], results: &mut Results) -> Vec<(System, Programs)> {
+    let mut ready = Vec::new();
+    for system in systems {
+        match programs(*system) {
+            Ok(programs) => ready.push((*system, programs)),
+            Err(error) => {
+                eprintln!("{} is left out: {error:#}", system.name());
+                results.missing.push(format!("{}: {error:#}", system.name()));
+            }
+        }
+    }
+    ready
+}
+
+/// One system's turn in a group.
+struct Turn<'a> {
+    system: System,
+    programs: &'a Programs,
+    place: &'a Path,
+    sources: &'a Sources,
+    scale: Scale,
+}
+
+impl Turn<'_> {
+    fn take(&self, group: &Group, results: &mut Results) -> Result<()> {
+        let shape = Shape { place: self.place, size: IMAGE_SIZE, options: "" };
+        let mut volume = Volume::create(self.system, self.programs, &shape)?;
+        let mut record = |name: &'static str, value| results.add(name, self.system, value);
+        let mut run =
+            Run { volume: &mut volume, sources: self.sources, scale: self.scale, record: &mut record };
+        group.run(&mut run)?;
+        volume.unmount()?;
+        volume.check().context("after the run")
+    }
+}
+
+/// Ties this process, and so all that it starts from here on, to its last CPU.
+fn pin() -> Result<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let cpu =
+        (0..rustix::thread::CpuSet::MAX_CPU).rev().find(|cpu| allowed.is_set(*cpu)).context("no CPU")?;
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    rustix::thread::sched_setaffinity(None, &set)?;
+    Ok(cpu)
+}
+
+/// How long a fixed loop takes just now: 20 ms or so on an idle machine.
+fn calibrate() -> f64 {
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let mut state = 1u64;
+        for _ in 0..4_000_000 {
+            state = std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+        best = best.min(start.elapsed());
+    }
+    best.as_secs_f64()
+}
+
+/// Turns between whose ends the machine's own speed changed by more than this are noisy.
+const NOISY: f64 = 0.05;
+
+fn noisy(noise: &[f64]) -> usize {
+    noise.iter().filter(|change| **change > NOISY).count()
+}
+
+fn print_report(results: &Results, systems: &[System], cpu: Option<usize>, noise: &[f64]) {
+    println!("{}\n{}", results.table(systems), results.ratios(systems));
+    if let Some(goals) = results.goals() {
+        println!("{goals}");
+    }
+    match cpu {
+        Some(cpu) => println!("clients and servers on CPU {cpu}"),
+        None => println!("clients and servers on any CPU"),
+    }
+    println!("{} of {} turns noisy (the machine's speed changed by over 5 %)", noisy(noise), noise.len());
+    for missing in &results.missing {
+        println!("missing: {missing}");
+    }
+}
+
+fn about(scale: &Scale, cpus: usize, cpu: Option<usize>, noise: &[f64]) -> serde_json::Value {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let revision = crate::tree::git_command(&crate::build::root()).args(["rev-parse", "HEAD"]).output();
+    let revision = revision.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    json!({
+        "revision": revision.unwrap_or_default(),
+        "kernel": kernel.trim(),
+        "cpus": cpus,
+        "pinned_to": cpu,
+        "repetitions": scale.repetitions,
+        "turns": noise.len(),
+        "noisy_turns": noisy(noise),
+    })
+}
