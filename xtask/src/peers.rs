@@ -103,7 +103,7 @@ impl<'a> Volume<'a> {
             system,
             programs,
             image: base.with_extension("img"),
-            dir: base.with_extension("mnt"),
+            dir: shape.place.join("mnt"),
             log: base.with_extension("log"),
             options: shape.options.to_string(),
             server: None,

@@ -38,8 +38,7 @@ const MIXES: &[Mix] = &[
     Mix {
         name: "large and aligned",
         configuration: "flen = 4194304\n[opsize]\nmax = 524288\nmin = 4096\nalign = 4096\n[weights]\n\
-             mapread = 1.0\nmapwrite = 1.0\nread = 5.0\nwrite = 10.0\ntruncate = 2.0\nposix_fallocate = 2.0\n\
-             punch_hole = 4.0\n",
+             mapread = 1.0\nmapwrite = 1.0\nread = 5.0\nwrite = 10.0\ntruncate = 2.0\npunch_hole = 4.0\n",
     },
 ];
 

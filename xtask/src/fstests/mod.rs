@@ -76,7 +76,7 @@ fn on_volume(
 ) -> Result<Counts> {
     setup::become_root("mounting")?;
     setup::need(&[setup::MOUNT])?;
-    let place = tempfile::Builder::new().prefix("bento-fstests-").tempdir_in(&options.place)?;
+    let place = tempfile::Builder::new().prefix("bt-").tempdir_in(&options.place)?;
     let mount = if options.on == System::Fuse2fs || options.on == System::Bento {
         "allow_other,default_permissions,suid,dev"
     } else {
