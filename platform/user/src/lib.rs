@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Bento in userspace: the FUSE connection and its server.
+
+pub mod fuse;
