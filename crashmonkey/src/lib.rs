@@ -3,6 +3,8 @@
 //!
 //! - [`jlang`]: workloads as text.
 //! - [`ace`]: every workload of a bounded size.
+//! - [`disk`]: the recorder, and crash states.
 
 pub mod ace;
+pub mod disk;
 pub mod jlang;
