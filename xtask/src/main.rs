@@ -9,6 +9,7 @@ mod build;
 mod demo;
 mod fstests;
 mod install;
+mod kernel;
 mod peers;
 mod setup;
 mod test;
@@ -40,6 +41,8 @@ enum Command {
     Fstests(fstests::Options),
     /// Install the `bento` command and the names that mount(8), mkfs(8) and fsck(8) look for
     Install(install::Options),
+    /// Build the kernel modules and check their objects
+    Kmod(kernel::kbuild::Options),
     /// Install the system packages and Rust targets that the other commands need
     Setup,
 }
@@ -52,6 +55,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Fstests(options) => fstests::run(&options),
         Command::Install(options) => install::run(&options),
+        Command::Kmod(options) => kernel::kbuild::run(&options),
         Command::Setup => setup::everything(),
     }
 }

@@ -31,6 +31,9 @@ pub const FILES: &[Tool] = &[tool("tar", "tar"), tool("find", "findutils"), tool
 pub const ATTRIBUTES: &[Tool] = &[tool("setfattr", "attr"), tool("setfacl", "acl")];
 /// For counting instructions.
 pub const VALGRIND: &[Tool] = &[tool("valgrind", "valgrind")];
+/// For making the box of tools that kernels are built and emulated with.
+pub const TOOLBOX: &[Tool] =
+    &[tool("mmdebstrap", "mmdebstrap"), tool("unshare", "util-linux"), tool("xz", "xz-utils")];
 
 /// The target that stands for "no operating system below": the core crates must build for it.
 pub const BARE_TARGET: &str = "x86_64-unknown-none";

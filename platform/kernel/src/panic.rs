@@ -1,0 +1,42 @@
+//! The end of a panic, and the kernel's log.
+
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+
+unsafe extern "C" {
+    fn bento_print(level: i32, text: *const u8, length: usize);
+    fn bento_panicked();
+}
+
+const ALERT: i32 = 1;
+
+/// A line of the kernel's log; what does not fit is cut off. No allocation: the allocator may be what failed.
+struct Line {
+    text: [u8; 240],
+    length: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.text.get_mut(self.length..).unwrap_or_default();
+        for (to, from) in room.iter_mut().zip(text.bytes()) {
+            *to = from;
+            self.length += 1;
+        }
+        Ok(())
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let mut line = Line { text: [0; 240], length: 0 };
+    // It cannot fail: what is too long is cut.
+    let _ = write!(line, "{info}");
+    // SAFETY: the text is initialised for that length, and C copies it.
+    unsafe { bento_print(ALERT, line.text.as_ptr(), line.length) };
+    // SAFETY: no arguments. It is not declared as never returning, because objtool knows no such function
+    // outside its own list: the trap after it is what ends this function for objtool.
+    unsafe { bento_panicked() };
+    // SAFETY: never reached, and a trap touches nothing.
+    unsafe { core::arch::asm!("ud2", options(noreturn)) }
+}
