@@ -1,3 +1,23 @@
-//! Placeholder.
+//! The Bento file system: a journaled file system whose code keeps no state and never sleeps for I/O.
+//!
+//! Everything that outlives a call lies in the platform's containers ([`bento_api::Platform`]); what is here decides.
+//! From the bottom: [`format`] is the disk; `op` is one operation's transaction; `bitmap` allocates; `tree`, `inode`
+//! and `dir` are the structures; `fs` has the operations; `journal` takes batches to the medium and home, and brings
+//! them back.
+//!
+//! # Crash
+//! After recovery the tree is the tree after some whole batch, never older than the last batch that was reported
+//! durable; file data is on the medium before the batch that makes it reachable.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod format;
+
+mod bitmap;
+mod inode;
+mod op;
+mod tree;
+mod variant;
+
+pub use op::Volume;
+pub use variant::{Fault, Plain, Variant};

@@ -1,0 +1,422 @@
+//! Allocation: bits and counters that commute.
+//!
+//! A transaction holds *claims*: runs of bits that it takes or frees. Which bits are free is asked of the group's
+//! *busy* bitmap, in memory: used on disk, claimed, placed, or freed and not reusable yet. The merge applies the claim
+//! to the allocation block by itself, `(old & !clear) | set` and a delta on the counter, so any number of transactions
+//! may change one block in any order.
+//!
+//! # Locking
+//! A group's busy bits are loaded under the allocation block's latch, so that no merge passes between reading and
+//! filling. The group lock is a leaf.
+//!
+//! # Crash
+//! A claim that was not merged leaves nothing. A freed run stays busy until the freeing batch is durable (blocks that
+//! were never in the log) or until the durable tail has passed it (blocks that were: recovery could write them again).
+use crate::format::geometry::INODES_PER_BLOCK;
+use crate::format::{BlockKind, Corruption, Geometry, block, group};
+use crate::op::{Locked, Op};
+use crate::variant::{Fault, Variant};
+use bento_api::platform::Fetch;
+use bento_api::{
+    BlockNo, Busy, Bytes, Change, Claim, Errno, Freed, GroupNo, InodeNo, Map, Platform, Run, Stop, Totals, Wait,
+};
+
+/// Unloaded groups whose allocation blocks are asked for in one wait.
+const LOAD_AT_ONCE: usize = 4;
+
+/// What a claim does to the volume's totals.
+pub(crate) fn totals(claim: &Claim) -> Totals {
+    let len = u64::from(claim.run.len);
+    let blocks = match claim.change {
+        _ if claim.group == GroupNo::ORPHANS => return orphan_totals(claim, len),
+        Change::Take | Change::TakePlaced => len.wrapping_neg(),
+        Change::FreeData | Change::FreeMeta => len,
+        Change::Raise => return Totals::default(),
+    };
+    match claim.map {
+        Map::Blocks => Totals { blocks, ..Totals::default() },
+        Map::Inodes => Totals { inodes: blocks, ..Totals::default() },
+    }
+}
+
+fn orphan_totals(claim: &Claim, len: u64) -> Totals {
+    let orphans = match claim.change {
+        Change::Take | Change::TakePlaced => len,
+        Change::FreeData | Change::FreeMeta => len.wrapping_neg(),
+        Change::Raise => 0,
+    };
+    Totals { orphans, ..Totals::default() }
+}
+
+/// Merges one claim into its allocation block.
+pub(crate) fn merge(bytes: &mut Bytes, claim: &Claim) {
+    let value = match claim.change {
+        Change::Take | Change::TakePlaced => true,
+        Change::FreeData | Change::FreeMeta => false,
+        Change::Raise => return raise(bytes, claim.run.start.saturating_add(claim.run.len)),
+    };
+    let bitmap = match claim.map {
+        Map::Inodes => group::inode_bitmap_mut(bytes),
+        Map::Blocks => group::block_bitmap_mut(bytes),
+    };
+    for at in claim.run.start..claim.run.start.saturating_add(claim.run.len) {
+        block::set_bit(bitmap, at.into(), value);
+    }
+    let Ok(mut counts) = group::counts(bytes) else { return };
+    let count = match claim.map {
+        Map::Inodes => &mut counts.free_inodes,
+        Map::Blocks => &mut counts.free_blocks,
+    };
+    *count = if value { count.wrapping_sub(claim.run.len) } else { count.wrapping_add(claim.run.len) };
+    group::set_counts(bytes, counts);
+}
+
+/// Raises the mark of initialised inodes to a whole block of the table.
+fn raise(bytes: &mut Bytes, to: u32) {
+    let Ok(mut counts) = group::counts(bytes) else { return };
+    counts.inodes_init = counts.inodes_init.max(to.next_multiple_of(INODES_PER_BLOCK));
+    group::set_counts(bytes, counts);
+}
+
+/// What a claim frees, if it frees something.
+pub(crate) fn freed(geometry: &Geometry, claim: &Claim) -> Option<Freed> {
+    let logged = match claim.change {
+        Change::FreeData => false,
+        Change::FreeMeta => true,
+        Change::Take | Change::TakePlaced | Change::Raise => return None,
+    };
+    let block = match claim.map {
+        Map::Blocks if claim.group != GroupNo::ORPHANS => geometry.block_no(claim.group, claim.run.start)?,
+        _ => BlockNo(0),
+    };
+    Some(Freed { group: claim.group, map: claim.map, run: claim.run, block, logged })
+}
+
+/// A run of clear bits: the first of at least `want` at or after `from`, else the longest that there is.
+pub(crate) fn find_run(words: &[u64], from: u32, want: u32) -> Option<Run> {
+    let total = u32::try_from(words.len().checked_mul(64)?).ok()?;
+    let first = search(words, from.min(total), total, want);
+    match first {
+        Some(run) if run.len >= want => Some(run),
+        _ if from == 0 => first,
+        _ => {
+            let second = search(words, 0, from.min(total), want);
+            match (first, second) {
+                (Some(a), Some(b)) => Some(if b.len > a.len { b } else { a }),
+                (a, b) => a.or(b),
+            }
+        }
+    }
+}
+
+fn search(words: &[u64], from: u32, to: u32, want: u32) -> Option<Run> {
+    let mut best: Option<Run> = None;
+    let mut at = from;
+    while let Some(start) = next(words, at, to, false) {
+        let end = next(words, start, to, true).unwrap_or(to);
+        let end = end.min(start.saturating_add(want));
+        let run = Run { start, len: end.saturating_sub(start) };
+        if run.len >= want {
+            return Some(run);
+        }
+        if best.is_none_or(|best| run.len > best.len) {
+            best = Some(run);
+        }
+        at = end;
+    }
+    best
+}
+
+/// The first bit in `from..to` that is set (or clear).
+fn next(words: &[u64], from: u32, to: u32, set: bool) -> Option<u32> {
+    let mut at = from;
+    while at < to {
+        let word = *words.get(usize::try_from(at / 64).ok()?)?;
+        let word = if set { word } else { !word };
+        let rest = word >> (at % 64);
+        if rest != 0 {
+            let found = at.saturating_add(rest.trailing_zeros());
+            return (found < to).then_some(found);
+        }
+        at = (at / 64).saturating_add(1).saturating_mul(64);
+    }
+    None
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    /// Pins a group's allocation block, and fills the busy bitmaps from it at first use.
+    pub(crate) fn load_group(&mut self, no: GroupNo) -> Result<P::Block, Stop> {
+        let at = self.volume.geometry.alloc_block(no).ok_or(Errno::Invalid)?;
+        let block = self.meta(at, BlockKind::Alloc, no.into())?;
+        let platform = self.platform();
+        if !platform.with_group(no, |busy| *busy.loaded)? {
+            platform.read(block, |bytes| platform.with_group(no, |busy| fill(busy, bytes)))?;
+        }
+        Ok(block)
+    }
+
+    fn remember_group(&mut self, no: GroupNo, block: P::Block) -> Result<(), Stop> {
+        if !self.groups.iter().any(|(group, _)| *group == no) {
+            self.groups.push((no, block))?;
+        }
+        Ok(())
+    }
+
+    /// Blocks that may be claimed by this operation; those that make room may use the reserve.
+    fn reserve(&self, map: Map) -> u64 {
+        match map {
+            Map::Blocks => self.volume.reserve,
+            Map::Inodes => 0,
+        }
+    }
+
+    /// Claims up to `want` blocks in one run, near `goal`, in the goal's group or one of those behind it.
+    ///
+    /// `reserve` is what must be left for those who make room.
+    pub(crate) fn claim_run(&mut self, goal: BlockNo, want: u32, reserve: Reserve) -> Result<(BlockNo, u32), Stop> {
+        let geometry = self.volume.geometry;
+        let (start, bit) = geometry.block_group(goal).unwrap_or((GroupNo(0), 0));
+        let left = match reserve {
+            Reserve::Keep => self.reserve(Map::Blocks),
+            Reserve::Use => 0,
+        };
+        let mut found = self.claim_in(start, Map::Blocks, left, bit, want)?;
+        if found.is_none() {
+            found = self.search_groups(start, Map::Blocks, left, want)?;
+        }
+        let Some((group, run)) = found else { return Err(self.no_space(Map::Blocks)) };
+        let block = geometry.block_no(group, run.start).ok_or(Errno::Capacity)?;
+        Ok((block, run.len))
+    }
+
+    /// Claims an inode near a group; its record may never have been initialised.
+    pub(crate) fn claim_inode(&mut self, near: GroupNo) -> Result<Locked, Stop> {
+        let mut found = self.claim_in(near, Map::Inodes, 0, 0, 1)?;
+        if found.is_none() {
+            found = self.search_groups(near, Map::Inodes, 0, 1)?;
+        }
+        let Some((group, run)) = found else { return Err(self.no_space(Map::Inodes)) };
+        let ino = self.volume.geometry.ino(group, run.start).ok_or(Errno::Capacity)?;
+        Ok(self.claimed(ino))
+    }
+
+    fn claim_in(
+        &mut self,
+        group: GroupNo,
+        map: Map,
+        left: u64,
+        from: u32,
+        want: u32,
+    ) -> Result<Option<(GroupNo, Run)>, Stop> {
+        let block = self.load_group(group)?;
+        let run = self.platform().claim(group, map, left, |busy| {
+            let hint = busy.hint.get(usize::from(map == Map::Blocks)).copied().unwrap_or(0);
+            let from = if from == 0 { hint } else { from };
+            let run = find_run(busy.words(map), from, want)?;
+            if let Some(hint) = busy.hint.get_mut(usize::from(map == Map::Blocks)) {
+                *hint = run.start;
+            }
+            Some(run)
+        })?;
+        if run.is_some() {
+            self.remember_group(group, block)?;
+        }
+        Ok(run.map(|run| (group, run)))
+    }
+
+    /// Looks through the other groups: the loaded ones at once, the rest by what the summary says, a few at a time.
+    fn search_groups(
+        &mut self,
+        start: GroupNo,
+        map: Map,
+        left: u64,
+        want: u32,
+    ) -> Result<Option<(GroupNo, Run)>, Stop> {
+        if self.platform().available(map) <= left {
+            return Ok(None);
+        }
+        let groups = self.volume.geometry.groups;
+        let mut wanted = 0;
+        for pass in [Pass::Summary, Pass::Sweep] {
+            for step in 1..groups {
+                let no = GroupNo((u64::from(start.0).wrapping_add(u64::from(step)) % u64::from(groups)).try_into().unwrap_or(0));
+                if self.platform().with_group(no, |busy| *busy.loaded)? {
+                    if pass == Pass::Summary
+                        && let Some(found) = self.claim_in(no, map, left, 0, want)?
+                    {
+                        return Ok(Some(found));
+                    }
+                    continue;
+                }
+                if pass == Pass::Summary && !self.summary_has(no, map)? {
+                    continue;
+                }
+                let at = self.volume.geometry.alloc_block(no).ok_or(Errno::Capacity)?;
+                match self.platform().pin(at)? {
+                    Some(_) => {
+                        if let Some(found) = self.claim_in(no, map, left, 0, want)? {
+                            return Ok(Some(found));
+                        }
+                    }
+                    None => {
+                        self.platform().want(at, Fetch::Read);
+                        wanted += 1;
+                    }
+                }
+                if wanted == LOAD_AT_ONCE {
+                    return Err(self.note_search());
+                }
+            }
+            if wanted > 0 {
+                return Err(self.note_search());
+            }
+        }
+        Ok(None)
+    }
+
+    /// A search that loads groups gets on with every wait: its attempts are counted anew.
+    fn note_search(&self) -> Stop {
+        let cursor = self.platform().cursor();
+        self.platform().set_cursor(cursor);
+        Wait::Blocks.into()
+    }
+
+    /// What the group summary says: advisory, and believed only when it says that there is something.
+    fn summary_has(&mut self, no: GroupNo, map: Map) -> Result<bool, Stop> {
+        let (block, index) = self.volume.geometry.summary_place(no).ok_or(Errno::Capacity)?;
+        let pinned = self.pin(block)?;
+        let summary = self.platform().read(pinned, |bytes| group::Summary::read(bytes, index)).unwrap_or_default();
+        Ok(match map {
+            Map::Inodes => summary.free_inodes > 0,
+            Map::Blocks => summary.free_blocks > 0,
+        })
+    }
+
+    /// Why there is no space: some may come, or none.
+    fn no_space(&self, map: Map) -> Stop {
+        match map {
+            Map::Blocks if self.platform().has_pending_frees() => Wait::Space.into(),
+            Map::Inodes if self.platform().has_pending_frees() => Wait::Space.into(),
+            _ => Errno::NoSpace.into(),
+        }
+    }
+
+    /// Takes blocks of a placement whose data is on its way: their busy bits are the placement's.
+    pub(crate) fn take_placed(&mut self, block: BlockNo, blocks: u32) -> Result<(), Stop> {
+        self.note_blocks(block, blocks, Change::TakePlaced)
+    }
+
+    /// Frees blocks that were never in the log.
+    pub(crate) fn free_data(&mut self, block: BlockNo, blocks: u32) -> Result<(), Stop> {
+        self.note_blocks(block, blocks, Change::FreeData)
+    }
+
+    /// Frees one metadata block, and forgets this operation's changes of it.
+    pub(crate) fn free_meta(&mut self, block: BlockNo) -> Result<(), Stop> {
+        self.drop_draft(block);
+        self.note_blocks(block, 1, Change::FreeMeta)
+    }
+
+    /// A run of device blocks as a run of bits of one group: what leads elsewhere is corruption.
+    fn note_blocks(&mut self, block: BlockNo, blocks: u32, change: Change) -> Result<(), Stop> {
+        let geometry = self.volume.geometry;
+        if !geometry.is_data_run(block, blocks) {
+            return Err(self.corrupt(Corruption::ExtentRange, block, InodeNo(0)));
+        }
+        let (group, start) = geometry.block_group(block).ok_or(Errno::Capacity)?;
+        let run = Run { start, len: blocks };
+        let pinned = self.load_for(group, change)?;
+        self.platform().note_claim(Claim { group, map: Map::Blocks, run, change })?;
+        self.remember_group(group, pinned)
+    }
+
+    /// Frees an inode's bit.
+    pub(crate) fn free_inode_bit(&mut self, at: Locked) -> Result<(), Stop> {
+        let (group, start) = self.volume.geometry.inode_bit(at.no()).ok_or(Errno::Stale)?;
+        let pinned = self.load_for(group, Change::FreeData)?;
+        let claim = Claim { group, map: Map::Inodes, run: Run { start, len: 1 }, change: Change::FreeData };
+        self.platform().note_claim(claim)?;
+        self.remember_group(group, pinned)
+    }
+
+    /// Raises the mark of initialised inodes over a record that is written for the first time.
+    pub(crate) fn raise_mark(&mut self, at: Locked) -> Result<(), Stop> {
+        let (group, start) = self.volume.geometry.inode_bit(at.no()).ok_or(Errno::Stale)?;
+        let pinned = self.load_group(group)?;
+        let claim = Claim { group, map: Map::Inodes, run: Run { start, len: 1 }, change: Change::Raise };
+        self.platform().note_claim(claim)?;
+        self.remember_group(group, pinned)
+    }
+
+    /// Busy bits are loaded before a bit is freed on disk: a later load would find it free, and hand it out before
+    /// the freeing batch is durable.
+    fn load_for(&mut self, group: GroupNo, change: Change) -> Result<P::Block, Stop> {
+        if V::FAULT == Fault::FreeUnloaded && change == Change::FreeData {
+            let at = self.volume.geometry.alloc_block(group).ok_or(Errno::Capacity)?;
+            return self.meta(at, BlockKind::Alloc, group.into());
+        }
+        self.load_group(group)
+    }
+
+    /// The mark of initialised inodes of a group, on disk and as this operation raises it.
+    pub(crate) fn mark_of(&mut self, no: GroupNo) -> Result<u32, Stop> {
+        let block = self.load_group(no)?;
+        Ok(self.platform().read(block, |bytes| group::counts(bytes)).map(|counts| counts.inodes_init)?)
+    }
+}
+
+/// Whether an operation may use the blocks that are kept for those who make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserve {
+    Keep,
+    Use,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Summary,
+    Sweep,
+}
+
+fn fill(busy: Busy<'_>, bytes: &Bytes) {
+    for (map, words) in [(Map::Inodes, busy.inodes), (Map::Blocks, busy.blocks)] {
+        let bitmap = match map {
+            Map::Inodes => group::inode_bitmap(bytes),
+            Map::Blocks => group::block_bitmap(bytes),
+        };
+        words.fill(u64::MAX);
+        for (word, eight) in words.iter_mut().zip(bitmap.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*eight);
+        }
+    }
+    *busy.loaded = true;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_finds_the_first_run_that_is_long_enough_or_the_longest() {
+        let words = [u64::MAX, !0b1110, u64::MAX, 0];
+        assert_eq!(find_run(&words, 0, 3), Some(Run { start: 65, len: 3 }));
+        assert_eq!(find_run(&words, 0, 4), Some(Run { start: 192, len: 4 }));
+        assert_eq!(find_run(&words, 200, 64), Some(Run { start: 200, len: 56 }));
+        assert_eq!(find_run(&words, 70, 1), Some(Run { start: 192, len: 1 }));
+        assert_eq!(find_run(&[u64::MAX; 3], 0, 1), None);
+    }
+
+    #[test]
+    fn a_search_never_answers_a_set_bit() {
+        let mut words = [0x5555_5555_5555_5555_u64; 4];
+        words[2] = 0xffff_0000_ffff_0000;
+        for from in 0..256 {
+            for want in 1..20 {
+                let run = find_run(&words, from, want).unwrap();
+                for bit in run.start..run.start + run.len {
+                    assert_eq!(words[(bit / 64) as usize] >> (bit % 64) & 1, 0);
+                }
+            }
+        }
+    }
+}

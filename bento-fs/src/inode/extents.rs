@@ -1,0 +1,243 @@
+//! The block map of a file: extents in the inode, then a tree of them.
+//!
+//! # Locking
+//! The inode's lock: shared to look, exclusive to change.
+//!
+//! # Crash
+//! Part of the operation's transaction: map, bitmap and block count change together.
+use crate::format::node::Tree;
+use crate::format::record::{Extent, MAX_EXTENT, Record};
+use crate::format::{Corruption, Inode};
+use crate::op::{Locked, Op};
+use crate::tree::{Path, Root, RootView};
+use crate::variant::Variant;
+use bento_api::limits::{CLAIMS, GROUPS_TOUCHED};
+use bento_api::{BlockNo, FileBlock, InodeNo, Platform, Stop};
+
+/// Tree nodes that one step of unmapping dirties, at most: then the next transaction goes on.
+const STEP_NODES: usize = 6;
+/// Extents that one step of unmapping removes, at most.
+const STEP_EXTENTS: usize = 64;
+const _: () = assert!(STEP_EXTENTS + STEP_NODES < CLAIMS, "every extent and every node of a step is a claim");
+
+/// What unmapped blocks held: it decides when they may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// File data, which is never in the log.
+    Data,
+    /// Metadata of the inode (directory blocks, orphan slots, symlink targets), which was.
+    Metadata,
+}
+
+/// How a range's blocks read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// As the data that lies there.
+    Yes,
+    /// As zeros.
+    No,
+}
+
+fn view(inode: &Inode) -> RootView<'_> {
+    RootView { tree: Tree::Extents, area: inode.extent_root(), depth: inode.depth }
+}
+
+/// Lends the parts of an inode that a tree changes.
+fn with_root<R>(inode: &mut Inode, f: impl FnOnce(&mut Root<'_>) -> R) -> R {
+    let (mut depth, mut blocks) = (inode.depth, inode.blocks);
+    let root = &mut Root { tree: Tree::Extents, area: inode.extent_root_mut(), depth: &mut depth, blocks: &mut blocks };
+    let result = f(root);
+    inode.depth = depth;
+    inode.blocks = blocks;
+    result
+}
+
+/// The key of everything that begins at or before a file block.
+fn key(file: FileBlock) -> Record {
+    Record { word0: Extent::search_key(file), word1: u64::MAX }
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    fn extent_of(&self, owner: InodeNo, record: Option<Record>) -> Result<Option<Extent>, Stop> {
+        let Some(record) = record else { return Ok(None) };
+        let extent = Extent::try_from(record).map_err(|what| self.corrupt(what, BlockNo(record.word1 >> 12), owner))?;
+        if !self.volume.geometry.is_data_run(extent.start, extent.len) {
+            return Err(self.corrupt(Corruption::ExtentRange, extent.start, owner));
+        }
+        Ok(Some(extent))
+    }
+
+    fn extent_in(&self, owner: InodeNo, inode: &Inode, path: &Path, at: usize) -> Result<Option<Extent>, Stop> {
+        self.extent_of(owner, self.tree_get(view(inode), owner, path, at)?)
+    }
+
+    /// The extent that covers a file block.
+    pub(crate) fn extent_at(&self, owner: InodeNo, inode: &Inode, file: FileBlock) -> Result<Option<Extent>, Stop> {
+        let path = self.tree_seek(view(inode), owner, key(file))?;
+        let Some(at) = path.at().checked_sub(1) else { return Ok(None) };
+        let extent = self.extent_in(owner, inode, &path, at)?;
+        Ok(extent.filter(|extent| file < extent.end()))
+    }
+
+    /// The extent that covers a file block, or the first one behind it.
+    pub(crate) fn extent_from(&self, owner: InodeNo, inode: &Inode, file: FileBlock) -> Result<Option<Extent>, Stop> {
+        let path = self.tree_seek(view(inode), owner, key(file))?;
+        if let Some(at) = path.at().checked_sub(1)
+            && let Some(extent) = self.extent_in(owner, inode, &path, at)?
+            && file < extent.end()
+        {
+            return Ok(Some(extent));
+        }
+        if path.at() < path.count() {
+            return self.extent_in(owner, inode, &path, path.at());
+        }
+        let Some(next) = self.tree_next_key(view(inode), owner, &path)? else { return Ok(None) };
+        let path = self.tree_seek(view(inode), owner, Record { word0: next | 0xfff, word1: u64::MAX })?;
+        self.extent_in(owner, inode, &path, 0)
+    }
+
+    /// The last extent before a file block.
+    pub(crate) fn extent_before(&self, owner: InodeNo, inode: &Inode, file: FileBlock) -> Result<Option<Extent>, Stop> {
+        let Some(last) = file.0.checked_sub(1) else { return Ok(None) };
+        let path = self.tree_seek(view(inode), owner, key(FileBlock(last)))?;
+        let Some(at) = path.at().checked_sub(1) else { return Ok(None) };
+        self.extent_in(owner, inode, &path, at)
+    }
+
+    /// Two extents as one, if they join in the file, on the device and in kind.
+    fn joined(&self, left: Extent, right: Extent) -> Option<Extent> {
+        let len = left.len.checked_add(right.len).filter(|len| *len <= MAX_EXTENT)?;
+        let touch = left.end() == right.file
+            && left.start.0.checked_add(left.len.into()) == Some(right.start.0)
+            && left.unwritten == right.unwritten
+            && self.volume.geometry.is_data_run(left.start, len);
+        touch.then_some(Extent { len, ..left })
+    }
+
+    /// Maps a range that is a hole.
+    pub(crate) fn extent_insert(&mut self, owner: Locked, inode: &mut Inode, extent: Extent) -> Result<(), Stop> {
+        let ino = owner.no();
+        let path = self.tree_seek(view(inode), ino, key(extent.file))?;
+        let (left_at, right_at) = (path.at().checked_sub(1), path.at());
+        let left = match left_at {
+            Some(at) => self.extent_in(ino, inode, &path, at)?,
+            None => None,
+        };
+        let right = self.extent_in(ino, inode, &path, right_at)?;
+        if left.is_some_and(|left| left.end() > extent.file) || right.is_some_and(|right| extent.end() > right.file) {
+            return Err(self.corrupt(Corruption::ExtentOrder, extent.start, ino));
+        }
+        let with_left = left.and_then(|left| self.joined(left, extent));
+        let with_right = right.and_then(|right| self.joined(with_left.unwrap_or(extent), right));
+        with_root(inode, |root| match (left_at, with_left, with_right) {
+            (Some(at), Some(_), Some(all)) => {
+                self.tree_set(root, owner, &path, at, all.into())?;
+                self.tree_remove(root, owner, &path, right_at)
+            }
+            (Some(at), Some(all), None) => self.tree_set(root, owner, &path, at, all.into()),
+            (_, _, Some(all)) => self.tree_set(root, owner, &path, right_at, all.into()),
+            _ => self.tree_insert(root, owner, &path, right_at, extent.into()),
+        })?;
+        inode.blocks = inode.blocks.saturating_add(extent.len.into());
+        Ok(())
+    }
+
+    /// Unmaps `from..to` in a bounded step and frees its blocks; `None` if nothing of the range is left, else where to
+    /// go on.
+    ///
+    /// # Crash
+    /// Each step leaves a legal file.
+    pub(crate) fn extent_remove(
+        &mut self,
+        owner: Locked,
+        inode: &mut Inode,
+        range: core::ops::Range<FileBlock>,
+        held: Held,
+    ) -> Result<Option<FileBlock>, Stop> {
+        let mut at = range.start;
+        for _ in 0..STEP_EXTENTS {
+            let Some(extent) = self.extent_from(owner.no(), inode, at)?.filter(|extent| extent.file < range.end) else {
+                return Ok(None);
+            };
+            let full = self.call.private.iter().count() >= STEP_NODES;
+            if full || self.groups.len() >= groups_of_a_step() {
+                return Ok(Some(at));
+            }
+            let cut = extent.file.max(range.start)..extent.end().min(range.end);
+            self.cut(owner, inode, extent, cut.clone(), held)?;
+            at = cut.end;
+        }
+        Ok(Some(at))
+    }
+
+    /// Takes a piece out of one extent.
+    fn cut(
+        &mut self,
+        owner: Locked,
+        inode: &mut Inode,
+        extent: Extent,
+        cut: core::ops::Range<FileBlock>,
+        held: Held,
+    ) -> Result<(), Stop> {
+        let piece = self.take_out(owner, inode, extent, cut)?;
+        match held {
+            Held::Data => self.free_data(piece.start, piece.len),
+            Held::Metadata => (0..piece.len).try_for_each(|at| {
+                self.free_meta(BlockNo(piece.start.0.saturating_add(at.into())))
+            }),
+        }
+    }
+
+    /// Takes a piece out of the map without freeing it: what is left of the extent stays mapped.
+    fn take_out(
+        &mut self,
+        owner: Locked,
+        inode: &mut Inode,
+        extent: Extent,
+        cut: core::ops::Range<FileBlock>,
+    ) -> Result<Extent, Stop> {
+        let whole = extent;
+        let part = |from: FileBlock, to: FileBlock| {
+            let skip = from.0.saturating_sub(whole.file.0);
+            let len = u32::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
+            Extent { file: from, start: BlockNo(whole.start.0.saturating_add(skip)), len, ..whole }
+        };
+        let (left, piece, right) = (part(whole.file, cut.start), part(cut.start, cut.end), part(cut.end, whole.end()));
+        let path = self.tree_seek(view(inode), owner.no(), key(whole.file))?;
+        let at = path.at().saturating_sub(1);
+        with_root(inode, |root| match (left.len, right.len) {
+            (0, 0) => self.tree_remove(root, owner, &path, at),
+            (0, _) => self.tree_set(root, owner, &path, at, right.into()),
+            (_, 0) => self.tree_set(root, owner, &path, at, left.into()),
+            _ => {
+                self.tree_set(root, owner, &path, at, left.into())?;
+                self.tree_insert(root, owner, &path, at.saturating_add(1), right.into())
+            }
+        })?;
+        inode.blocks = inode.blocks.saturating_sub(piece.len.into());
+        Ok(piece)
+    }
+
+    /// Changes how a mapped range of one extent reads.
+    pub(crate) fn extent_convert(
+        &mut self,
+        owner: Locked,
+        inode: &mut Inode,
+        range: core::ops::Range<FileBlock>,
+        written: Written,
+    ) -> Result<(), Stop> {
+        let Some(extent) = self.extent_at(owner.no(), inode, range.start)? else { return Ok(()) };
+        let end = range.end.min(extent.end());
+        let unwritten = written == Written::No;
+        if extent.unwritten == unwritten || end <= range.start {
+            return Ok(());
+        }
+        let piece = self.take_out(owner, inode, extent, range.start..end)?;
+        self.extent_insert(owner, inode, Extent { unwritten, ..piece })
+    }
+}
+
+/// Groups that a step of freeing touches, besides that of the inode itself.
+const fn groups_of_a_step() -> usize {
+    GROUPS_TOUCHED as usize
+}

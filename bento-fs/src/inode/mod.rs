@@ -1,0 +1,2 @@
+//! What hangs on an inode: its extents, its data's places, its attributes.
+pub(crate) mod extents;

@@ -1,0 +1,109 @@
+//! The end of an operation: the merge into the running batch.
+use super::{Locked, Op};
+use crate::bitmap;
+use crate::variant::{Fault, Variant};
+use bento_api::{Change, Committed, Errno, InodeNo, Platform, Stop, Totals, Wait};
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    /// Notes that an inode changes, so that its slot learns the batch.
+    pub(super) fn touch(&mut self, at: Locked, generation: u32, version: u64, data: bool) -> Result<(), Stop> {
+        let ino = at.no();
+        if let Some(touched) = self.touched.iter_mut().find(|touched| touched.ino == ino) {
+            *touched = super::Touched { ino, generation, version, data: data || touched.data };
+            return Ok(());
+        }
+        self.touched.push(super::Touched { ino, generation, version, data })?;
+        Ok(())
+    }
+
+    /// Adds to the change of the volume's totals.
+    pub(crate) fn count(&mut self, change: Totals) {
+        self.totals.blocks = self.totals.blocks.wrapping_add(change.blocks);
+        self.totals.inodes = self.totals.inodes.wrapping_add(change.inodes);
+        self.totals.orphans = self.totals.orphans.wrapping_add(change.orphans);
+    }
+
+    /// How many claims this operation has.
+    pub(crate) fn claims(&self) -> usize {
+        (0..bento_api::limits::CLAIMS).take_while(|at| self.platform().claim_at(*at).is_some()).count()
+    }
+
+    /// What can still be refused, before the first change: credits for all that is going to be dirty.
+    fn check_credits(&self) -> Result<(), Stop> {
+        let dirty = self.call.writes.len() + self.call.private.len() + self.groups.len();
+        let held = self.platform().credits();
+        match u32::try_from(dirty) {
+            Ok(dirty) if dirty <= held => Ok(()),
+            Ok(dirty) if dirty < bento_api::limits::SMALLEST_LOG / 4 => Err(Wait::LogSpace(dirty).into()),
+            _ => Err(Errno::Capacity.into()),
+        }
+    }
+
+    /// Merges the write set into the running batch. After the check of credits nothing can fail: every block is
+    /// pinned, every place was checked, pages are in the call.
+    ///
+    /// # Crash
+    /// The batch holds all of the operation or none of it.
+    pub(crate) fn commit<T>(mut self, value: T) -> Result<Committed<T>, Stop> {
+        self.check_credits()?;
+        self.merge_claim_totals();
+        let platform = self.platform();
+        let seq = platform.join();
+        for write in self.call.writes.iter() {
+            platform.merge(write.block, |bytes| write.apply(bytes));
+        }
+        for private in self.call.private.iter() {
+            platform.merge_page(private.block, private.page);
+        }
+        for at in 0..bento_api::limits::CLAIMS {
+            let Some(claim) = platform.claim_at(at) else { break };
+            if V::FAULT == Fault::LostClaim && claim.change == Change::TakePlaced {
+                continue;
+            }
+            if let Some((_, block)) = self.groups.iter().find(|(group, _)| *group == claim.group) {
+                platform.merge(*block, |bytes| bitmap::merge(bytes, &claim));
+            }
+            if let Some(freed) = bitmap::freed(&self.volume.geometry, &claim) {
+                match V::FAULT {
+                    Fault::EarlyReuse => platform.unclaim(freed.group, freed.map, freed.run),
+                    _ => platform.free_after(seq, freed),
+                }
+            }
+        }
+        for touched in self.touched.iter() {
+            platform.slot(touched.ino, |slot| {
+                if slot.generation != touched.generation {
+                    return;
+                }
+                slot.sync_seq = seq;
+                if touched.data {
+                    slot.datasync_seq = seq;
+                    slot.map_version = slot.map_version.wrapping_add(1);
+                }
+                if slot.version <= touched.version {
+                    slot.times_dirty = 0;
+                }
+            });
+        }
+        platform.add_totals(self.totals);
+        platform.leave();
+        Ok(Committed::in_batch(seq, value))
+    }
+
+    /// Ends an operation whose transaction found nothing to change.
+    pub(crate) fn unchanged<T>(self, value: T) -> Committed<T> {
+        Committed::unchanged(value)
+    }
+
+    fn merge_claim_totals(&mut self) {
+        for at in 0..bento_api::limits::CLAIMS {
+            let Some(claim) = self.platform().claim_at(at) else { break };
+            self.count(bitmap::totals(&claim));
+        }
+    }
+
+    /// An inode that this operation changed, for hooks.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = InodeNo> {
+        self.touched.iter().map(|touched| touched.ino)
+    }
+}

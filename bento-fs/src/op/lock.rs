@@ -1,0 +1,90 @@
+//! Inode locks in order of number.
+use super::Op;
+use crate::variant::Variant;
+use bento_api::{Errno, InodeNo, Mode, Platform, Stop, Wait};
+
+/// Attempts that take their locks anew because a name led elsewhere meanwhile.
+const RELOCKS: u64 = 32;
+/// Marks a cursor that holds lock hints, so that it is not taken for another entry's.
+const HINTS: u64 = 0x4c4f_434b;
+
+/// Proof that this operation locked an inode exclusively, or has just claimed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Locked(InodeNo);
+
+impl Locked {
+    pub(crate) fn no(self) -> InodeNo {
+        self.0
+    }
+
+    /// An inode that nobody else can know yet.
+    pub(super) fn claimed(ino: InodeNo) -> Self {
+        Self(ino)
+    }
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    fn held(&self, ino: InodeNo) -> Option<Mode> {
+        self.locks.iter().find(|(held, _)| *held == ino).map(|(_, mode)| *mode)
+    }
+
+    fn take(&mut self, ino: InodeNo, mode: Mode) -> Result<(), Stop> {
+        self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
+        self.platform().lock(ino, mode)?;
+        self.locks.push((ino, mode))?;
+        Ok(())
+    }
+
+    /// Locks one inode for reading.
+    pub(crate) fn share(&mut self, ino: InodeNo) -> Result<(), Stop> {
+        match self.held(ino) {
+            Some(_) => Ok(()),
+            None => self.take(ino, Mode::Shared),
+        }
+    }
+
+    /// Locks one inode; nothing else is locked, or only inodes with smaller numbers.
+    pub(crate) fn lock(&mut self, ino: InodeNo) -> Result<Locked, Stop> {
+        if self.held(ino).is_none() {
+            self.take(ino, Mode::Exclusive)?;
+        }
+        Ok(Locked(ino))
+    }
+
+    /// Locks directories whose numbers are known from the start, and what an earlier attempt learned that it needs
+    /// besides, in order.
+    pub(crate) fn lock_first(&mut self, known: [InodeNo; 2]) -> Result<(Locked, Locked), Stop> {
+        let cursor = self.platform().cursor();
+        let [kind, a, b, _] = cursor;
+        let hints = if kind == HINTS { [InodeNo(a), InodeNo(b)] } else { [InodeNo(0); 2] };
+        let mut all = [known[0], known[1], hints[0], hints[1]];
+        all.sort_unstable();
+        for ino in all.into_iter().filter(|ino| ino.0 != 0) {
+            self.lock(ino)?;
+        }
+        Ok((Locked(known[0]), Locked(known[1])))
+    }
+
+    /// Locks an inode that was found under the directories' locks. If its turn in the order has passed and somebody
+    /// holds it, the attempt ends, and the next takes all in order and looks again.
+    pub(crate) fn lock_found(&mut self, ino: InodeNo) -> Result<Locked, Stop> {
+        if self.held(ino).is_some() {
+            return Ok(Locked(ino));
+        }
+        self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
+        if self.locks.iter().all(|(held, _)| *held < ino) {
+            return self.lock(ino);
+        }
+        if self.platform().try_lock(ino, Mode::Exclusive)? {
+            self.locks.push((ino, Mode::Exclusive))?;
+            return Ok(Locked(ino));
+        }
+        let [kind, a, _, tries] = self.platform().cursor();
+        let (a, tries) = if kind == HINTS { (a, tries) } else { (0, 0) };
+        if tries < RELOCKS {
+            let second = if a == ino.0 { 0 } else { a };
+            self.platform().set_cursor([HINTS, ino.0, second, tries.saturating_add(1)]);
+        }
+        Err(Wait::Again.into())
+    }
+}

@@ -1,0 +1,165 @@
+//! Inode records: shared blocks, one exclusive record each.
+use super::{Locked, Op};
+use crate::bitmap;
+use crate::format::Inode;
+use crate::format::geometry::INODE_SIZE;
+use crate::variant::Variant;
+use bento_api::platform::Fetch;
+use bento_api::{Attr, BLOCK, BLOCK_BYTES, BlockNo, Errno, GroupNo, InodeNo, Platform, Stop, Wait, Write};
+
+/// Sectors of 512 bytes in a block.
+const SECTORS: u64 = BLOCK_BYTES / 512;
+const _: () = assert!(BLOCK.is_multiple_of(INODE_SIZE));
+
+/// What a change of an inode means for fdatasync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Touch {
+    /// Times, mode, owner, links: only fsync waits for it.
+    Metadata,
+    /// Size or block map: fdatasync waits too.
+    Data,
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    fn place(&self, ino: InodeNo) -> Result<(BlockNo, usize), Stop> {
+        Ok(self.volume.geometry.inode_place(ino).ok_or(Errno::Stale)?)
+    }
+
+    /// The record of an inode, free or not, as this operation has changed it, without the slot's newer times.
+    pub(crate) fn record(&self, ino: InodeNo) -> Result<Inode, Stop> {
+        let (no, offset) = self.place(ino)?;
+        let block = self.pin(no)?;
+        let seed = self.volume.seed;
+        let private = self.call.writes.iter().find(|write| write.is_at(block, offset));
+        let decoded = match private {
+            Some(write) => Inode::decode(write.object(), ino, seed),
+            None => self.platform().read(block, |bytes| Inode::decode(bytes.get(offset..).unwrap_or(&[]), ino, seed)),
+        };
+        decoded.map_err(|what| self.corrupt(what, no, ino))
+    }
+
+    /// An inode in use, with the slot's newer times. ESTALE if it is free.
+    pub(crate) fn inode(&self, ino: InodeNo) -> Result<Inode, Stop> {
+        let mut inode = self.record(ino)?;
+        if inode.is_free() {
+            return Err(Errno::Stale.into());
+        }
+        self.platform().slot(ino, |slot| {
+            if slot.times_dirty != 0 && slot.generation == inode.generation {
+                inode.atime = slot.atime;
+                inode.mtime = slot.mtime;
+                inode.ctime = slot.ctime;
+                inode.version = inode.version.max(slot.version);
+            }
+        });
+        Ok(inode)
+    }
+
+    /// Changes a locked inode's record. Counts its version up; times are the caller's business.
+    pub(crate) fn put_inode(&mut self, at: Locked, inode: &mut Inode, touch: Touch) -> Result<(), Stop> {
+        let ino = at.no();
+        let (no, offset) = self.place(ino)?;
+        let block = self.pin(no)?;
+        inode.version = inode.version.wrapping_add(1);
+        let mut object = [0; INODE_SIZE];
+        inode.encode(&mut object, ino, self.volume.seed);
+        let write = Write::new(block, offset, &object)?;
+        self.put(block, offset, write)?;
+        self.touch(at, inode.generation, inode.version, touch == Touch::Data)
+    }
+
+    /// Keeps a small object's new value; a later one replaces it.
+    pub(crate) fn put(&mut self, block: P::Block, offset: usize, write: Write<P::Block>) -> Result<(), Stop> {
+        if let Some(earlier) = self.call.writes.iter_mut().find(|earlier| earlier.is_at(block, offset)) {
+            *earlier = write;
+            return Ok(());
+        }
+        self.call.writes.push(write)?;
+        Ok(())
+    }
+
+    /// Claims an inode number near `near`, and answers the record to fill: free, its generation raised.
+    pub(crate) fn new_inode(&mut self, near: GroupNo) -> Result<(Locked, Inode), Stop> {
+        let at = self.claim_inode(near)?;
+        let (group, bit) = self.volume.geometry.inode_bit(at.no()).ok_or(Errno::Capacity)?;
+        let (no, _) = self.place(at.no())?;
+        let above_mark = bit >= self.mark_of(group)?;
+        if above_mark {
+            self.raise_mark(at)?;
+            if self.platform().pin(no)?.is_none() {
+                self.platform().want(no, Fetch::Zeroed);
+                return Err(Wait::Blocks.into());
+            }
+        }
+        let old = self.record(at.no())?;
+        if !old.is_free() {
+            let what = crate::format::Corruption::InodeUnused;
+            return Err(self.corrupt(what, no, at.no()));
+        }
+        Ok((at, Inode::free(old.generation.wrapping_add(1))))
+    }
+
+    /// Frees an inode's number; only its generation stays in the record.
+    pub(crate) fn free_inode(&mut self, at: Locked, inode: &Inode) -> Result<(), Stop> {
+        self.free_inode_bit(at)?;
+        let mut free = Inode::free(inode.generation);
+        let (no, offset) = self.place(at.no())?;
+        let block = self.pin(no)?;
+        let mut object = [0; INODE_SIZE];
+        free.version = 0;
+        free.encode(&mut object, at.no(), self.volume.seed);
+        let write = Write::new(block, offset, &object)?;
+        self.put(block, offset, write)?;
+        self.touch(at, inode.generation, inode.version.wrapping_add(1), true)
+    }
+
+    /// Whose claimed number becomes a locked inode: nobody else can know it.
+    pub(crate) fn claimed(&self, ino: InodeNo) -> Locked {
+        Locked::claimed(ino)
+    }
+
+    /// A block near which an inode's data and metadata should lie.
+    pub(crate) fn home_of(&self, ino: InodeNo) -> BlockNo {
+        let geometry = &self.volume.geometry;
+        let group = geometry.inode_bit(ino).map_or(GroupNo(0), |(group, _)| group);
+        let bit = geometry.data_start(group).unwrap_or(0);
+        geometry.block_no(group, bit).unwrap_or(geometry.groups_start)
+    }
+
+    /// Claims one block for an inode's metadata, near its others.
+    pub(crate) fn claim_meta(&mut self, goal: BlockNo, reserve: bitmap::Reserve) -> Result<BlockNo, Stop> {
+        Ok(self.claim_run(goal, 1, reserve)?.0)
+    }
+}
+
+/// What stat(2) tells of an inode.
+pub(crate) fn attr(ino: InodeNo, inode: &Inode) -> Attr {
+    Attr {
+        ino,
+        size: inode.size,
+        sectors: inode.blocks.saturating_mul(SECTORS),
+        atime: inode.atime,
+        mtime: inode.mtime,
+        ctime: inode.ctime,
+        btime: inode.btime,
+        version: inode.version,
+        mode: inode.mode.into(),
+        nlink: inode.nlink,
+        uid: inode.uid,
+        gid: inode.gid,
+        rdev: inode.device().map_or(0, encode_device),
+        generation: inode.generation,
+        flags: inode.flags.bits(),
+        project: inode.project,
+    }
+}
+
+/// Linux's 32-bit device numbers: 12 bits of major, 20 of minor, the minor's low 8 bits lowest.
+fn encode_device((major, minor): (u32, u32)) -> u32 {
+    (minor & 0xff) | (major & 0xfff) << 8 | (minor & 0xf_ff00) << 12
+}
+
+/// The major and minor number in Linux's 32-bit encoding.
+pub(crate) fn decode_device(rdev: u32) -> (u32, u32) {
+    ((rdev >> 8) & 0xfff, (rdev & 0xff) | (rdev >> 12) & 0xf_ff00)
+}
