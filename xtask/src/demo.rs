@@ -3,6 +3,7 @@
 use crate::bench::worker::settle;
 use crate::build::{self, Bento};
 use crate::peers::{self, Programs, Shape, System, Volume};
+use crate::scratch::Scratch;
 use crate::{setup, tree};
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -55,7 +56,7 @@ pub fn run(options: &Options) -> Result<()> {
     let programs = peers::programs(options.on)?;
     setup::become_root("mounting")?;
     setup::need(&[setup::MOUNT, setup::FILES])?;
-    let place = tempfile::Builder::new().prefix("demo-").tempdir_in(build::own_dir("demo")?)?;
+    let place = Scratch::new("demo-", &build::own_dir("demo")?)?;
     let story = Story;
     let sources = story
         .step("made a tree to unpack and a git bundle to clone", || sources(place.path(), options.files))?;

@@ -11,6 +11,7 @@ mod fstests;
 mod install;
 mod kernel;
 mod peers;
+mod scratch;
 mod setup;
 mod test;
 mod tree;

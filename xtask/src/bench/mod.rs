@@ -12,6 +12,7 @@ mod workloads;
 
 use crate::board::spinner;
 use crate::peers::{Programs, Shape, System, Volume, programs};
+use crate::scratch::Scratch;
 use crate::setup;
 use anyhow::{Context, Result, bail};
 use report::Results;
@@ -114,7 +115,7 @@ pub fn run(options: &Options) -> Result<()> {
     setup::become_root("mounting")?;
     setup::need(&[setup::MOUNT, setup::FILES])?;
     let scale = options.scale();
-    let place = tempfile::Builder::new().prefix("bento-bench-").tempdir_in(&options.place)?;
+    let place = Scratch::new("bento-bench-", &options.place)?;
     let bar = spinner("generating sources");
     let sources = Sources::generate(place.path(), &scale)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);

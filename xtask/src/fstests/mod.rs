@@ -10,6 +10,7 @@ mod xfstests;
 use crate::board::Counts;
 use crate::build;
 use crate::peers::{self, Programs, Shape, System, Volume};
+use crate::scratch::Scratch;
 use crate::setup;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ fn on_volume(
 ) -> Result<Counts> {
     setup::become_root("mounting")?;
     setup::need(&[setup::MOUNT])?;
-    let place = tempfile::Builder::new().prefix("bt-").tempdir_in(&options.place)?;
+    let place = Scratch::new("bt-", &options.place)?;
     let mount = if options.on == System::Fuse2fs || options.on == System::Bento {
         "allow_other,default_permissions,suid,dev"
     } else {

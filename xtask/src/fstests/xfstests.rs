@@ -6,6 +6,7 @@
 use super::Options as Common;
 use crate::board::{Counts, spinner};
 use crate::peers::{Programs, System};
+use crate::scratch::Scratch;
 use crate::{build, install, setup};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -217,7 +218,7 @@ fn wanted(own: &Options, tree: &Path) -> Result<Vec<String>> {
 
 /// Two loop devices, two mount points, and the suite's configuration.
 struct Bench {
-    place: tempfile::TempDir,
+    place: Scratch,
     devices: Vec<String>,
     config: PathBuf,
     results: PathBuf,
@@ -233,7 +234,7 @@ impl Bench {
             (System::Ext4Ordered, _) => ("ext4", "-o acl,user_xattr", "-F"),
             _ => bail!("xfstests runs on bento and on ext4-ordered"),
         };
-        let place = tempfile::Builder::new().prefix("bento-xfstests-").tempdir_in(&common.place)?;
+        let place = Scratch::new("bento-xfstests-", &common.place)?;
         let mut bench = Bench {
             devices: Vec::new(),
             config: results.join("local.config"),
