@@ -252,9 +252,9 @@ fn noisy(noise: &[f64]) -> usize {
 }
 
 fn print_report(results: &Results, systems: &[System], cpu: Option<usize>, noise: &[f64]) {
-    println!("{}\n{}", results.table(systems), results.ratios(systems));
-    if let Some(goals) = results.goals() {
-        println!("{goals}");
+    println!("{}", results.table(systems));
+    for table in [results.ratios(systems), results.goals()].into_iter().flatten() {
+        println!("{table}");
     }
     match cpu {
         Some(cpu) => println!("clients and servers on CPU {cpu}"),

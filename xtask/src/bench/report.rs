@@ -51,13 +51,16 @@ impl Results {
     }
 
     /// How many times as fast as each peer Bento is, or, without Bento, as ext4 each other system is.
-    pub fn ratios(&self, systems: &[System]) -> Table {
+    pub fn ratios(&self, systems: &[System]) -> Option<Table> {
         let own = systems.contains(&System::Bento);
         let peers: Vec<System> = systems
             .iter()
             .copied()
             .filter(|s| *s != System::Bento && (own || *s != System::Ext4Ordered))
             .collect();
+        if peers.is_empty() {
+            return None;
+        }
         let mut header = vec!["times as fast".to_string()];
         header.extend(peers.iter().map(|peer| {
             if own { format!("bento : {}", peer.name()) } else { format!("{} : ext4-ordered", peer.name()) }
@@ -74,7 +77,7 @@ impl Results {
             }
             table.add_row(row);
         }
-        table
+        Some(table)
     }
 
     /// Each goal, what came out, and whether that is enough; none without both sides measured.
