@@ -15,9 +15,13 @@ pub mod format;
 
 mod bitmap;
 mod inode;
+mod journal;
+mod mount;
 mod op;
 mod tree;
 mod variant;
 
+pub use journal::{Copy, Replay, Space, replay};
+pub use mount::{Failed, Options, mount, read_superblock, unmount, volume_of};
 pub use op::Volume;
 pub use variant::{Fault, Plain, Variant};

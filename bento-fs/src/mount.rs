@@ -1,0 +1,221 @@
+//! Mount and unmount: from a device to what the containers start with, and back.
+//!
+//! These block and run outside every gate. A mount reads the superblock, the log headers, and the log if the last life
+//! did not end cleanly; everything else is read when it is needed.
+//!
+//! # Crash
+//! The superblock says "clean" only from the end of an unmount, when all is home and flushed, to the begin of the next
+//! mount for writing, which takes the mark away before it writes anything else.
+use crate::format::geometry::SUPERBLOCK;
+use crate::format::group::Summary;
+use crate::format::log::most_copies;
+use crate::format::superblock::{Incompat, RoCompat, State as VolumeState};
+use crate::format::{Corruption, Superblock, block, orphan};
+use crate::journal::{self, Left, Space};
+use crate::op::Volume;
+use crate::variant::Variant;
+use bento_api::limits::{JOURNAL_STATE, SMALLEST_LOG};
+use bento_api::{BatchSeq, BlockNo, Disk, Errno, GroupNo, Mounted, Time, Totals};
+use core::fmt;
+
+/// What a mount is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Nothing is written; the caller overlays what the log holds (see [`journal::replay`]).
+    pub read_only: bool,
+    /// Names the new epoch of the log: random, never used before.
+    pub epoch: u64,
+    /// The time of day.
+    pub now: Time,
+}
+
+/// Why a volume cannot be mounted, or what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failed {
+    /// The device failed.
+    Device(Errno),
+    /// A structure is wrong.
+    Corrupt(Corruption, BlockNo),
+    /// Features that this version cannot read.
+    Incompatible(u32),
+    /// Features that this version cannot write: a read-only mount is possible.
+    ReadOnlyFeatures(u32),
+    /// A batch that was durable is damaged: fsck decides.
+    Damaged,
+    /// The volume ends behind the device.
+    DeviceTooSmall {
+        /// Blocks that the volume needs.
+        volume: u64,
+        /// Blocks that the device has.
+        device: u64,
+    },
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(errno) => write!(f, "cannot read or write the device: {errno:?}"),
+            Self::Corrupt(what, block) => write!(f, "{} (problem {}, block {block})", what.text(), what.code()),
+            Self::Incompatible(bits) => {
+                write!(f, "the volume has features that this version does not know ({bits:#x}); use a newer version")
+            }
+            Self::ReadOnlyFeatures(bits) => write!(
+                f,
+                "the volume has features that this version cannot write ({bits:#x}); mount it read-only, or use a newer version"
+            ),
+            Self::Damaged => f.write_str(
+                "the log holds a damaged batch that was durable (problem 251); mount read-only to save data, or run fsck.bento",
+            ),
+            Self::DeviceTooSmall { volume, device } => {
+                write!(f, "the volume has {volume} blocks of 4096 bytes, but the device only {device}: is it truncated?")
+            }
+        }
+    }
+}
+
+impl From<Errno> for Failed {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::Corrupt(what) => {
+                let what = Corruption::from_code(what.0).unwrap_or(Corruption::LogDamaged);
+                if what == Corruption::LogDamaged { Self::Damaged } else { Self::Corrupt(what, BlockNo(0)) }
+            }
+            errno => Self::Device(errno),
+        }
+    }
+}
+
+/// Reads and checks the superblock.
+pub fn read_superblock(disk: &dyn Disk, space: &mut Space) -> Result<Superblock, Failed> {
+    if disk.blocks() <= SUPERBLOCK.0 {
+        return Err(Failed::DeviceTooSmall { volume: u64::from(SMALLEST_LOG), device: disk.blocks() });
+    }
+    disk.read(SUPERBLOCK, &mut space.home)?;
+    let superblock = Superblock::decode(&space.home).map_err(|what| Failed::Corrupt(what, SUPERBLOCK))?;
+    let unknown = superblock.incompat.difference(Incompat::SUPPORTED);
+    if !unknown.is_empty() {
+        return Err(Failed::Incompatible(unknown.bits()));
+    }
+    let volume = superblock.geometry.blocks_total;
+    if volume > disk.blocks() {
+        return Err(Failed::DeviceTooSmall { volume, device: disk.blocks() });
+    }
+    Ok(superblock)
+}
+
+/// What the code knows of a volume.
+pub fn volume_of(superblock: &Superblock, read_only: bool) -> Volume {
+    Volume {
+        geometry: superblock.geometry,
+        seed: superblock.csum_seed,
+        hash_key: superblock.hash_key,
+        reserve: superblock.reserved_blocks,
+        id: superblock.uuid.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes)),
+        read_only,
+    }
+}
+
+/// Brings a volume back, and says what the containers start with.
+pub fn mount<V: Variant>(
+    disk: &dyn Disk,
+    options: &Options,
+    space: &mut Space,
+) -> Result<(Mounted, Volume, Superblock), Failed> {
+    let mut superblock = read_superblock(disk, space)?;
+    let unknown = superblock.ro_compat.difference(RoCompat::SUPPORTED);
+    if !options.read_only && !unknown.is_empty() {
+        return Err(Failed::ReadOnlyFeatures(unknown.bits()));
+    }
+    let volume = volume_of(&superblock, options.read_only);
+    let left = if superblock.state.contains(VolumeState::CLEAN) { Left::Clean } else { Left::Dirty };
+    let (state, next, totals, replayed) = if options.read_only {
+        let replay = journal::replay(disk, &volume.geometry, volume.seed, space, &mut |_| Ok(()))?;
+        (journal::State::new(&replay.header), replay.next, replay.totals, replay.batches)
+    } else {
+        superblock.state.remove(VolumeState::CLEAN);
+        superblock.mount_count = superblock.mount_count.saturating_add(1);
+        superblock.mount_time = options.now.seconds;
+        superblock.write_time = options.now.seconds;
+        write_superblock(disk, &superblock, space)?;
+        let (state, replay) = journal::recover::<V>(disk, &volume, left, options.epoch, space)?;
+        (state, replay.next, replay.totals, replay.batches)
+    };
+    let mut bytes = [0; JOURNAL_STATE];
+    state.put(&mut bytes);
+    let area = volume.geometry.log_area();
+    let credits = most_copies(area).min(u32::try_from(area.saturating_sub(journal::overhead(area))).unwrap_or(u32::MAX));
+    let mounted = Mounted {
+        journal: bytes,
+        next,
+        totals: Totals { blocks: totals.free_blocks, inodes: totals.free_inodes, orphans: totals.orphans },
+        log_credits: credits,
+        batch_limit: credits / 4,
+        groups: volume.geometry.groups,
+        inodes_per_group: volume.geometry.inodes_per_group,
+        blocks_per_group: volume.geometry.blocks_per_group,
+        orphan_slots: orphan::MAX_SLOTS,
+        read_only: u32::from(options.read_only),
+        replayed: u32::try_from(replayed).unwrap_or(u32::MAX),
+    };
+    Ok((mounted, volume, superblock))
+}
+
+fn write_superblock(disk: &dyn Disk, superblock: &Superblock, space: &mut Space) -> Result<(), Failed> {
+    space.home.fill(0);
+    superblock.encode(&mut space.home);
+    disk.write(SUPERBLOCK, &space.home)?;
+    disk.flush()?;
+    Ok(())
+}
+
+/// Ends a mount: everything is home, so the superblock may say so. `free` answers what is free in a group that was used
+/// since mount, for the summary: advice, so a group that it does not know keeps the old one.
+///
+/// # Crash
+/// The mark is written after a flush of everything before it; without the mark the next mount looks into the log.
+pub fn unmount(
+    disk: &dyn Disk,
+    now: Time,
+    space: &mut Space,
+    free: &mut dyn FnMut(GroupNo) -> Option<Summary>,
+) -> Result<(), Failed> {
+    let mut superblock = read_superblock(disk, space)?;
+    write_summary(disk, &superblock, space, free)?;
+    disk.flush()?;
+    superblock.state.insert(VolumeState::CLEAN);
+    superblock.write_time = now.seconds;
+    write_superblock(disk, &superblock, space)
+}
+
+fn write_summary(
+    disk: &dyn Disk,
+    superblock: &Superblock,
+    space: &mut Space,
+    free: &mut dyn FnMut(GroupNo) -> Option<Summary>,
+) -> Result<(), Failed> {
+    let geometry = &superblock.geometry;
+    let mut held: Option<BlockNo> = None;
+    for group in (0..geometry.groups).map(GroupNo) {
+        let (Some(summary), Some((at, place))) = (free(group), geometry.summary_place(group)) else { continue };
+        if held != Some(at) {
+            flush_summary(disk, superblock, held, space)?;
+            disk.read(at, space.block_mut())?;
+            held = Some(at);
+        }
+        summary.write(space.block_mut(), place);
+    }
+    flush_summary(disk, superblock, held, space)
+}
+
+fn flush_summary(
+    disk: &dyn Disk,
+    superblock: &Superblock,
+    held: Option<BlockNo>,
+    space: &mut Space,
+) -> Result<(), Failed> {
+    let Some(at) = held else { return Ok(()) };
+    block::seal(space.block_mut(), superblock.csum_seed, BatchSeq(0));
+    disk.write(at, space.block_mut())?;
+    Ok(())
+}
