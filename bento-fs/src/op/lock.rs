@@ -54,8 +54,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Locks directories whose numbers are known from the start, and what an earlier attempt learned that it needs
     /// besides, in order.
     pub(crate) fn lock_first(&mut self, known: [InodeNo; 2]) -> Result<(Locked, Locked), Stop> {
-        let cursor = self.platform().cursor();
-        let [kind, a, b, _] = cursor;
+        let [kind, a, b, ..] = self.platform().cursor();
         let hints = if kind == HINTS { [InodeNo(a), InodeNo(b)] } else { [InodeNo(0); 2] };
         let mut all = [known[0], known[1], hints[0], hints[1]];
         all.sort_unstable();
@@ -79,11 +78,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             self.locks.push((ino, Mode::Exclusive))?;
             return Ok(Locked(ino));
         }
-        let [kind, a, _, tries] = self.platform().cursor();
+        let [kind, a, _, tries, rest @ ..] = self.platform().cursor();
         let (a, tries) = if kind == HINTS { (a, tries) } else { (0, 0) };
         if tries < RELOCKS {
             let second = if a == ino.0 { 0 } else { a };
-            self.platform().set_cursor([HINTS, ino.0, second, tries.saturating_add(1)]);
+            let [c, d, e, f] = rest;
+            self.platform().set_cursor([HINTS, ino.0, second, tries.saturating_add(1), c, d, e, f]);
         }
         Err(Wait::Again.into())
     }

@@ -48,6 +48,11 @@ impl<T, const N: usize> Few<T, N> {
         self.items.get_mut(at)?.as_mut()
     }
 
+    /// Takes an item out; the others keep their places.
+    pub fn take(&mut self, at: usize) -> Option<T> {
+        self.items.get_mut(at)?.take()
+    }
+
     /// All, in the order they were pushed.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.items.iter().take(self.len).flatten()

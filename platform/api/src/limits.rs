@@ -17,6 +17,8 @@ pub const WRITES: usize = 12;
 pub const PRIVATE: usize = 64;
 /// The largest small object, in bytes: an inode record.
 pub const WRITE_BYTES: usize = 256;
+/// Words of a call's cursor.
+pub const CURSOR: usize = 8;
 /// Bytes of the journal's own state in its container.
 pub const JOURNAL_STATE: usize = 2048;
 /// Blocks that one call of `drive` handles.

@@ -171,10 +171,11 @@ pub trait Platform {
     fn now(&self) -> Time;
     /// Log credits that this call holds.
     fn credits(&self) -> u32;
-    /// A small state that survives a wait, for entries that work in steps: see [`crate::Call`].
-    fn cursor(&self) -> [u64; 4];
-    /// Stores the cursor, and notes that the call made progress: its attempts are counted anew.
-    fn set_cursor(&self, cursor: [u64; 4]);
+    /// A small state that survives a wait, in the file system's format; zeros at first.
+    fn cursor(&self) -> [u64; CURSOR];
+    /// Stores the cursor, and notes that the call made progress: its attempts are counted anew, and its pins are
+    /// let go when this attempt ends, so that a long walk has room for more.
+    fn set_cursor(&self, cursor: [u64; CURSOR]);
     /// Notes what is wrong on disk, where, and in whose structure, for the log and the error record.
     fn report(&self, what: Corruption, block: BlockNo, ino: InodeNo);
 
