@@ -9,7 +9,7 @@
 //! ```
 use super::Corruption;
 use super::block::{BLOCK_LIMIT, HEADER};
-use super::num::{index, index32};
+use super::num::index32;
 use bento_api::{BlockNo, GroupNo, InodeNo};
 
 /// The block of the superblock. Block 0 is left to boot loaders.
@@ -288,11 +288,6 @@ impl Geometry {
         let metadata =
             u64::from(self.metadata_len(false)).saturating_mul(u64::from(self.groups)).saturating_add(copies);
         self.blocks_total.saturating_sub(self.groups_start.0).saturating_sub(metadata)
-    }
-
-    /// A bitmap index for a bit number.
-    pub fn bit_index(bit: u32) -> usize {
-        index(u64::from(bit))
     }
 }
 

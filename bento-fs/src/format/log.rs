@@ -15,7 +15,7 @@
 //! A batch counts if its header, every tag block and every copy is intact and follows the batch before it; else
 //! none of it does.
 use super::block::{BLOCK_LIMIT, crc, crc_without};
-use super::num::{all_zero, index32, narrow32, wide};
+use super::num::{all_zero, index32};
 use super::{Corruption, Geometry};
 use bento_api::{BLOCK, BatchSeq, BlockNo};
 use core::mem::offset_of;
@@ -539,14 +539,8 @@ pub fn looks_like_record(bytes: &[u8], epoch: u64) -> bool {
         .is_ok_and(|(raw, _)| raw.magic.get() == BATCH_MAGIC && raw.epoch.get() == epoch)
 }
 
-/// The most copies of a record that fits an area of so many blocks.
+/// The most copies of a record that fits an area of so many blocks. One or two more might fit.
 pub fn most_copies(area: u64) -> u32 {
     let all = u32::try_from(area.saturating_sub(1)).unwrap_or(u32::MAX);
-    let tags = tag_blocks(all);
-    all.saturating_sub(tags).min(narrow32(usize::MAX).min(all))
-}
-
-/// Bytes of a tag area, as a number of tags.
-pub fn tags_in(area: TagArea) -> u64 {
-    wide(BLOCK.saturating_sub(area.start()) / 16)
+    all.saturating_sub(tag_blocks(all))
 }

@@ -1,0 +1,139 @@
+//! What was made, or would be: for people, and in JSON.
+use super::{Failure, arguments::Arguments, size, target::Target};
+use crate::{Made, Plan};
+use bento_api::BLOCK_BYTES;
+use serde::Serialize;
+use std::io::Write;
+use std::time::Duration;
+
+#[derive(Serialize)]
+struct Report {
+    device: String,
+    dry_run: bool,
+    uuid: String,
+    label: String,
+    block_size: u64,
+    blocks: u64,
+    groups: u32,
+    blocks_per_group: u32,
+    inodes: u64,
+    inodes_per_group: u32,
+    inode_size: u32,
+    log_start: u64,
+    log_blocks: u64,
+    summary_start: u64,
+    summary_blocks: u64,
+    groups_start: u64,
+    reserved_blocks: u64,
+    superblock_copies: Vec<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_blocks: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_inodes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_blocks: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+}
+
+fn report(target: &Target, plan: &Plan) -> Report {
+    let superblock = &plan.superblock;
+    let geometry = &superblock.geometry;
+    Report {
+        device: target.name(),
+        dry_run: true,
+        uuid: uuid::Uuid::from_bytes(superblock.uuid).to_string(),
+        label: String::from_utf8_lossy(superblock.label()).into_owned(),
+        block_size: BLOCK_BYTES,
+        blocks: geometry.blocks_total,
+        groups: geometry.groups,
+        blocks_per_group: geometry.blocks_per_group,
+        inodes: geometry.inodes_total(),
+        inodes_per_group: geometry.inodes_per_group,
+        inode_size: 256,
+        log_start: geometry.log_start.0,
+        log_blocks: geometry.log_len,
+        summary_start: geometry.summary_start.0,
+        summary_blocks: geometry.summary_len,
+        groups_start: geometry.groups_start.0,
+        reserved_blocks: superblock.reserved_blocks,
+        superblock_copies: geometry.copies().map(|(_, block)| block.0).collect(),
+        free_blocks: None,
+        free_inodes: None,
+        written_blocks: None,
+        seconds: None,
+    }
+}
+
+/// What `-n` shows.
+pub(crate) fn layout(arguments: &Arguments, target: &Target, plan: &Plan) -> Result<(), Failure> {
+    print(arguments, &report(target, plan), Duration::ZERO)
+}
+
+/// What was made.
+pub(crate) fn made(
+    arguments: &Arguments,
+    target: &Target,
+    plan: &Plan,
+    made: &Made,
+    took: Duration,
+) -> Result<(), Failure> {
+    let report = Report {
+        dry_run: false,
+        free_blocks: Some(made.free_blocks),
+        free_inodes: Some(made.free_inodes),
+        written_blocks: Some(made.written),
+        seconds: Some(took.as_secs_f64()),
+        ..report(target, plan)
+    };
+    print(arguments, &report, took)
+}
+
+fn print(arguments: &Arguments, report: &Report, took: Duration) -> Result<(), Failure> {
+    let text = if arguments.json {
+        serde_json::to_string_pretty(report).map_err(|error| error.to_string())? + "\n"
+    } else if arguments.quiet && !report.dry_run {
+        return Ok(());
+    } else {
+        words(arguments, report, took)
+    };
+    // A reader that went away is no reason to call a file system that was made a failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn words(arguments: &Arguments, report: &Report, took: Duration) -> String {
+    let label = if report.label.is_empty() { "no label".into() } else { format!("label {}", report.label) };
+    let mut text = format!(
+        "{}: {} in {} groups, {} inodes, journal of {}\nUUID {}, {label}\n",
+        report.device,
+        size::show(report.blocks * BLOCK_BYTES),
+        report.groups,
+        report.inodes,
+        size::show(report.log_blocks * BLOCK_BYTES),
+        report.uuid,
+    );
+    if arguments.verbose || report.dry_run {
+        text += &format!(
+            "blocks of {}: superblock 1, journal {}, summary {}, groups from {} ({} blocks, {} inodes each)\n",
+            report.block_size,
+            range(report.log_start, report.log_blocks),
+            range(report.summary_start, report.summary_blocks),
+            report.groups_start,
+            report.blocks_per_group,
+            report.inodes_per_group,
+        );
+        text += &format!("superblock copies in blocks {:?}\n", report.superblock_copies);
+    }
+    if report.dry_run {
+        text += "Nothing was written.\n";
+    } else if let Some(written) = report.written_blocks {
+        text +=
+            &format!("Made in {:.2} s, {} written.\n", took.as_secs_f64(), size::show(written * BLOCK_BYTES));
+    }
+    text
+}
+
+fn range(start: u64, len: u64) -> String {
+    format!("{start}-{}", start + len.saturating_sub(1))
+}
