@@ -14,6 +14,8 @@
 pub mod format;
 
 mod bitmap;
+mod dir;
+mod fs;
 mod inode;
 mod journal;
 mod mount;
@@ -21,6 +23,7 @@ mod op;
 mod tree;
 mod variant;
 
+pub use fs::BentoFs;
 pub use journal::{Copy, Replay, Space, replay};
 pub use mount::{Failed, Options, mount, read_superblock, unmount, volume_of};
 pub use op::Volume;

@@ -10,6 +10,7 @@
 //! # Locking
 //! rename -> inode (by number) -> batch join -> block latch -> group, which is a leaf. Latch and group are held
 //! inside closures only.
+use crate::limits::CURSOR;
 use crate::{
     BatchSeq, BlockNo, Bytes, Corruption, Errno, Extent, GroupNo, InodeNo, Placement, PlacementId, Slot, Time,
 };

@@ -1,0 +1,133 @@
+//! An inode's own record: stat, setattr, times.
+use crate::format::Inode;
+use crate::format::inode::Flags;
+use crate::op::{Locked, Op, Touch, attr};
+use crate::variant::Variant;
+use bento_api::{Attr, Committed, Errno, Evicted, FileKind, InodeNo, Platform, SetAttr, SetTime, Stop, Time, XattrName};
+
+const SET_UID: u16 = 0o4000;
+const SET_GID: u16 = 0o2000;
+const GROUP_EXECUTE: u16 = 0o010;
+const TYPE: u16 = 0o170_000;
+
+fn time(set: SetTime, now: Time) -> Time {
+    match set {
+        SetTime::Now => now,
+        SetTime::To(time) => time,
+    }
+}
+
+/// Applies what needs nothing but the record.
+fn apply(inode: &mut Inode, set: &SetAttr, now: Time) -> Result<(), Errno> {
+    if let Some(mode) = set.mode {
+        let permissions = u16::try_from(mode & 0o7777).map_err(|_| Errno::Invalid)?;
+        inode.mode = inode.mode & TYPE | permissions;
+    }
+    inode.uid = set.uid.unwrap_or(inode.uid);
+    inode.gid = set.gid.unwrap_or(inode.gid);
+    inode.project = set.project.unwrap_or(inode.project);
+    inode.flags = set.flags.map_or(inode.flags, Flags::from_bits_retain);
+    if set.kill_privileges && inode.kind() == Some(FileKind::Regular) {
+        inode.mode &= !SET_UID;
+        if inode.mode & GROUP_EXECUTE != 0 {
+            inode.mode &= !SET_GID;
+        }
+    }
+    if set.size.is_some() {
+        inode.mtime = now;
+    }
+    inode.atime = set.atime.map_or(inode.atime, |to| time(to, now));
+    inode.mtime = set.mtime.map_or(inode.mtime, |to| time(to, now));
+    inode.btime = set.btime.map_or(inode.btime, |to| time(to, now));
+    inode.ctime = set.ctime.map_or(now, |to| time(to, now));
+    Ok(())
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    pub(super) fn getattr(self, ino: InodeNo) -> Result<Attr, Stop> {
+        Ok(attr(ino, &self.inode(ino)?))
+    }
+
+    pub(super) fn setattr(self, ino: InodeNo, set: &SetAttr) -> Result<Committed<(Attr, bool)>, Stop> {
+        let mut op = self;
+        let at = op.lock(ino)?;
+        let mut inode = op.inode(ino)?;
+        let now = op.now();
+        apply(&mut inode, set, now)?;
+        if set.kill_privileges {
+            match op.xattr_remove(at, &mut inode, XattrName::new(b"security.capability")?) {
+                Ok(()) | Err(Stop::Error(Errno::NoAttribute)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        let mut more = false;
+        let mut touch = Touch::Metadata;
+        if let Some(size) = set.size {
+            match inode.kind() {
+                Some(FileKind::Regular) => more = op.set_size(at, &mut inode, size)?,
+                Some(FileKind::Directory) => return Err(Errno::IsDirectory.into()),
+                _ => return Err(Errno::Invalid.into()),
+            }
+            touch = Touch::Data;
+        }
+        op.put_inode(at, &mut inode, touch)?;
+        op.commit((attr(ino, &inode), more))
+    }
+
+    /// Writes the slot's times, if they are newer.
+    pub(super) fn flush_times(self, ino: InodeNo) -> Result<Committed<()>, Stop> {
+        let mut op = self;
+        let at = op.lock(ino)?;
+        if op.platform().slot(ino, |slot| slot.times_dirty) != Some(1) {
+            return Ok(op.unchanged(()));
+        }
+        let mut inode = op.inode(ino)?;
+        op.put_inode(at, &mut inode, Touch::Metadata)?;
+        op.commit(())
+    }
+
+    /// One step of freeing what lies past the end.
+    pub(super) fn trim_past_end(self, ino: InodeNo) -> Result<Committed<bool>, Stop> {
+        let mut op = self;
+        let at = op.lock(ino)?;
+        let mut inode = op.inode(ino)?;
+        let more = op.trim_past_end_step(at, &mut inode)?;
+        op.put_inode(at, &mut inode, Touch::Data)?;
+        op.commit(more)
+    }
+
+    /// One step of taking away an inode that nobody uses.
+    pub(super) fn evict(self, ino: InodeNo) -> Result<Committed<Evicted>, Stop> {
+        let mut op = self;
+        let at = op.lock(ino)?;
+        let mut inode = op.inode(ino)?;
+        if inode.nlink > 0 && inode.orphan.is_none() {
+            return Ok(op.unchanged(Evicted::InUse));
+        }
+        if inode.nlink > 0 {
+            let more = op.trim_past_end_step(at, &mut inode)?;
+            op.put_inode(at, &mut inode, Touch::Data)?;
+            return op.commit(if more { Evicted::More } else { Evicted::InUse });
+        }
+        if op.evict_step(at, &mut inode)? {
+            op.put_inode(at, &mut inode, Touch::Data)?;
+            return op.commit(Evicted::More);
+        }
+        op.commit(Evicted::Gone)
+    }
+
+    /// Changes an inode's attributes.
+    pub(super) fn change_xattr(
+        self,
+        ino: InodeNo,
+        change: impl FnOnce(&mut Self, Locked, &mut Inode) -> Result<(), Stop>,
+    ) -> Result<Committed<()>, Stop> {
+        let mut op = self;
+        let at = op.lock(ino)?;
+        let mut inode = op.inode(ino)?;
+        change(&mut op, at, &mut inode)?;
+        inode.ctime = op.now();
+        op.put_inode(at, &mut inode, Touch::Metadata)?;
+        op.commit(())
+    }
+}

@@ -1,0 +1,62 @@
+//! Reading a directory.
+use crate::op::{Op, attr};
+use crate::variant::Variant;
+use bento_api::platform::Fetch;
+use bento_api::{Attr, Cursor, DirEntry, Emit, Errno, FileKind, InodeNo, Platform, Stop, Wait};
+
+/// The cursor behind `.`.
+const DOT: u64 = 1;
+/// The cursor behind `..`: entries follow.
+const DOT_DOT: u64 = 2;
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    pub(super) fn readdir(
+        self,
+        dir: InodeNo,
+        from: Cursor,
+        emit: Emit,
+        sink: &mut dyn FnMut(&DirEntry<'_>) -> bool,
+    ) -> Result<bool, Stop> {
+        let mut op = self;
+        op.share(dir)?;
+        let inode = op.inode(dir)?;
+        if inode.kind() != Some(FileKind::Directory) {
+            return Err(Errno::NotDirectory.into());
+        }
+        let dots = [(b".".as_slice(), dir, DOT), (b"..".as_slice(), inode.parent, DOT_DOT)];
+        for (name, ino, next) in dots.into_iter().filter(|(_, _, next)| from.0 < *next) {
+            let kind = Some(FileKind::Directory);
+            if !sink(&DirEntry { name, ino, kind, next: Cursor(next), attr: None }) {
+                return Ok(false);
+            }
+        }
+        let mut emitted = from.0 < DOT_DOT;
+        op.dir_list(dir, &inode, from.0, &mut |op, entry| {
+            let full = match emit {
+                Emit::Names => None,
+                Emit::Attributes => match op.listed_attr(entry.ino)? {
+                    None if !emitted => return Err(Wait::Blocks.into()),
+                    None => return Ok(false),
+                    known => known,
+                },
+            };
+            emitted = true;
+            let next = Cursor(entry.next);
+            Ok(sink(&DirEntry { name: entry.name, ino: entry.ino, kind: Some(entry.kind), next, attr: full.as_ref() }))
+        })
+    }
+
+    /// The attributes of a listed inode, if they can be had without waiting; else they are asked for.
+    fn listed_attr(&self, ino: InodeNo) -> Result<Option<Attr>, Stop> {
+        let (block, _) = self.volume.geometry.inode_place(ino).ok_or(Errno::Stale)?;
+        match self.platform().pin(block) {
+            Ok(Some(_)) => Ok(Some(attr(ino, &self.named(ino)?))),
+            Ok(None) => {
+                self.platform().want(block, Fetch::Read);
+                Ok(None)
+            }
+            Err(Errno::Capacity) => Ok(None), // as many as one call can hold: the next goes on
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Names: look up, create, link, unlink, rmdir.
+//!
+//! Each operation is: lock, look, change, commit.
+use super::node::fill;
+use crate::format::{Corruption, Inode};
+use crate::op::{Locked, Op, Touch, attr};
+use crate::variant::{Fault, Variant};
+use bento_api::{
+    Attr, BlockNo, Committed, Errno, FileKind, GroupNo, InodeNo, Name, NewNode, Platform, Stop,
+};
+
+/// Links of an inode, at most.
+const MAX_LINKS: u32 = u32::MAX - 1;
+
+/// Where a name leads, for those who move it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removes {
+    /// Anything but a directory.
+    File,
+    /// An empty directory.
+    Directory,
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    /// A directory that has a name. ENOTDIR; ENOENT if it was removed.
+    pub(super) fn live_directory(&self, ino: InodeNo) -> Result<Inode, Stop> {
+        let inode = self.inode(ino)?;
+        match inode.kind() {
+            Some(FileKind::Directory) if inode.nlink == 0 => Err(Errno::NotFound.into()),
+            Some(FileKind::Directory) => Ok(inode),
+            _ => Err(Errno::NotDirectory.into()),
+        }
+    }
+
+    /// The inode that an entry names: one that is free is corruption, not a race, under the directory's lock.
+    pub(super) fn named(&self, ino: InodeNo) -> Result<Inode, Stop> {
+        match self.inode(ino) {
+            Err(Stop::Error(Errno::Stale)) => Err(self.corrupt(Corruption::InodeUnused, BlockNo(0), ino)),
+            other => other,
+        }
+    }
+
+    /// Stamps a directory whose entries changed, and writes it.
+    pub(super) fn put_parent(&mut self, at: Locked, inode: &mut Inode) -> Result<(), Stop> {
+        inode.mtime = self.now();
+        inode.ctime = self.now();
+        self.put_inode(at, inode, Touch::Data)
+    }
+
+    pub(super) fn lookup(self, dir: InodeNo, name: Name<'_>) -> Result<Attr, Stop> {
+        let mut op = self;
+        op.share(dir)?;
+        let parent = op.live_directory(dir)?;
+        let found = op.dir_find(dir, &parent, name)?.ok_or(Errno::NotFound)?;
+        let inode = op.named(found.ino)?;
+        Ok(attr(found.ino, &inode))
+    }
+
+    pub(super) fn parent(self, dir: InodeNo) -> Result<Attr, Stop> {
+        let mut op = self;
+        op.share(dir)?;
+        let up = op.inode(dir)?.parent;
+        if up.0 == 0 {
+            return Err(Errno::NotDirectory.into());
+        }
+        Ok(attr(up, &op.named(up)?))
+    }
+
+    /// The group of a new inode: that of its directory, but directories of the root are spread over the volume.
+    fn group_for(&self, dir: InodeNo, name: Name<'_>, kind: FileKind) -> GroupNo {
+        let geometry = &self.volume.geometry;
+        if kind == FileKind::Directory && dir == crate::format::geometry::ROOT {
+            let hash = self.volume.hash_key.hash(name.bytes()).0;
+            let group = hash.checked_rem(geometry.groups.into()).and_then(|group| u32::try_from(group).ok());
+            return GroupNo(group.unwrap_or(0));
+        }
+        geometry.inode_bit(dir).map_or(GroupNo(0), |(group, _)| group)
+    }
+
+    /// A new inode with everything but a name.
+    pub(super) fn make(
+        &mut self,
+        group: GroupNo,
+        parent: (InodeNo, &Inode),
+        kind: FileKind,
+        node: &NewNode<'_>,
+    ) -> Result<(Locked, Inode), Stop> {
+        let (child, mut inode) = self.new_inode(group)?;
+        fill(&mut inode, parent, kind, node, self.now());
+        for (name, value) in node.xattrs {
+            self.xattr_set(child, &mut inode, *name, value, bento_api::XattrSet::Any)?;
+        }
+        if kind == FileKind::Directory {
+            self.dir_start(child, &mut inode)?;
+        }
+        Ok((child, inode))
+    }
+
+    pub(super) fn create(
+        self,
+        dir: InodeNo,
+        name: Name<'_>,
+        node: &NewNode<'_>,
+        target: Option<&[u8]>,
+    ) -> Result<Committed<Attr>, Stop> {
+        let mut op = self;
+        let kind = if target.is_some() { Some(FileKind::Symlink) } else { FileKind::of_mode(node.mode) };
+        let kind = kind.ok_or(Errno::Invalid)?;
+        let (dir, _) = op.lock_first([dir, InodeNo(0)])?;
+        let mut parent = op.live_directory(dir.no())?;
+        if op.dir_find(dir.no(), &parent, name)?.is_some() {
+            return Err(Errno::Exists.into());
+        }
+        if kind == FileKind::Directory && parent.nlink >= MAX_LINKS {
+            return Err(Errno::TooManyLinks.into());
+        }
+        let group = op.group_for(dir.no(), name, kind);
+        let (child, mut inode) = op.make(group, (dir.no(), &parent), kind, node)?;
+        if let Some(target) = target {
+            op.target_store(child, &mut inode, target)?;
+        }
+        op.dir_insert(dir, &mut parent, name, child.no(), kind.dirent_type())?;
+        if kind == FileKind::Directory {
+            parent.nlink = parent.nlink.saturating_add(1);
+        }
+        op.put_inode(child, &mut inode, Touch::Data)?;
+        op.put_parent(dir, &mut parent)?;
+        op.commit(attr(child.no(), &inode))
+    }
+
+    pub(super) fn tmpfile(self, dir: InodeNo, node: &NewNode<'_>) -> Result<Committed<Attr>, Stop> {
+        let mut op = self;
+        let kind = FileKind::of_mode(node.mode).filter(|kind| *kind == FileKind::Regular).ok_or(Errno::Invalid)?;
+        op.share(dir)?;
+        let parent = op.live_directory(dir)?;
+        let group = op.volume.geometry.inode_bit(dir).map_or(GroupNo(0), |(group, _)| group);
+        let (child, mut inode) = op.make(group, (dir, &parent), kind, node)?;
+        inode.nlink = 0;
+        op.orphan_add(child, &mut inode)?;
+        op.put_inode(child, &mut inode, Touch::Data)?;
+        op.commit(attr(child.no(), &inode))
+    }
+
+    pub(super) fn link(self, ino: InodeNo, dir: InodeNo, name: Name<'_>) -> Result<Committed<Attr>, Stop> {
+        let mut op = self;
+        let (dir, file) = op.lock_first([dir, ino])?;
+        let mut parent = op.live_directory(dir.no())?;
+        let mut inode = op.inode(ino)?;
+        let kind = inode.kind().ok_or(Errno::Stale)?;
+        if kind == FileKind::Directory {
+            return Err(Errno::NotPermitted.into());
+        }
+        if op.dir_find(dir.no(), &parent, name)?.is_some() {
+            return Err(Errno::Exists.into());
+        }
+        if inode.nlink >= MAX_LINKS {
+            return Err(Errno::TooManyLinks.into());
+        }
+        if inode.nlink == 0 {
+            op.orphan_remove(file, &mut inode)?;
+        }
+        inode.nlink = inode.nlink.saturating_add(1);
+        inode.ctime = op.now();
+        op.dir_insert(dir, &mut parent, name, ino, kind.dirent_type())?;
+        op.put_inode(file, &mut inode, Touch::Data)?;
+        op.put_parent(dir, &mut parent)?;
+        op.commit(attr(ino, &inode))
+    }
+
+    /// Takes a name's inode out of the count: without names it becomes an orphan.
+    pub(super) fn drop_link(&mut self, at: Locked, inode: &mut Inode) -> Result<(), Stop> {
+        let directory = inode.kind() == Some(FileKind::Directory);
+        inode.nlink = if directory { 0 } else { inode.nlink.saturating_sub(1) };
+        inode.ctime = self.now();
+        if inode.nlink == 0 && V::FAULT != Fault::NoOrphan {
+            self.orphan_add(at, inode)?;
+        }
+        self.put_inode(at, inode, Touch::Data)
+    }
+
+    pub(super) fn unlink(self, dir: InodeNo, name: Name<'_>, what: Removes) -> Result<Committed<Attr>, Stop> {
+        let mut op = self;
+        let (dir, _) = op.lock_first([dir, InodeNo(0)])?;
+        let mut parent = op.live_directory(dir.no())?;
+        let found = op.dir_find(dir.no(), &parent, name)?.ok_or(Errno::NotFound)?;
+        let child = op.lock_found(found.ino)?;
+        let mut inode = op.named(child.no())?;
+        match (what, inode.kind()) {
+            (Removes::File, Some(FileKind::Directory)) => return Err(Errno::IsDirectory.into()),
+            (Removes::Directory, Some(FileKind::Directory)) => {
+                if !op.dir_is_empty(child.no(), &inode)? {
+                    return Err(Errno::NotEmpty.into());
+                }
+                parent.nlink = parent.nlink.saturating_sub(1);
+            }
+            (Removes::Directory, _) => return Err(Errno::NotDirectory.into()),
+            (Removes::File, _) => {}
+        }
+        op.dir_remove(dir, &mut parent, name, &found)?;
+        op.drop_link(child, &mut inode)?;
+        op.put_parent(dir, &mut parent)?;
+        op.commit(attr(child.no(), &inode))
+    }
+}
