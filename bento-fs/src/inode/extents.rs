@@ -159,8 +159,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             let Some(extent) = self.extent_from(owner.no(), inode, at)?.filter(|extent| extent.file < range.end) else {
                 return Ok(None);
             };
-            let full = self.call.private.iter().count() >= STEP_NODES;
-            if full || self.groups.len() >= groups_of_a_step() {
+            let full =
+                self.call.private.iter().count() >= STEP_NODES || self.groups.len() >= groups_of_a_step();
+            // Every step gets on by one extent at least, whatever the operation has changed before.
+            if full && at > range.start {
                 return Ok(Some(at));
             }
             let cut = extent.file.max(range.start)..extent.end().min(range.end);
