@@ -25,7 +25,10 @@ pub fn narrow16(value: usize) -> u16 {
     u16::try_from(value).unwrap_or(u16::MAX)
 }
 
-/// True if every byte is zero.
+/// True if every byte is zero. Looks at all of them, a word at a time: most often they are, and stopping at the
+/// first that is not would make that thirty times as slow.
 pub fn all_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+    let (words, rest) = bytes.as_chunks::<8>();
+    let words = words.iter().fold(0, |seen, word| seen | u64::from_le_bytes(*word));
+    words == 0 && rest.iter().all(|byte| *byte == 0)
 }
