@@ -24,7 +24,7 @@ use crate::bitmap::Reserve;
 use crate::format::dirent::{self, FREE_MAP_ABSENT, MAX_NAME, ROOM};
 use crate::format::hash::NameHash;
 use crate::format::inode::MAX_DIR_SIZE;
-use crate::format::num::index as index_of;
+use crate::format::num::{index as index_of, wide};
 use crate::format::record::Extent;
 use crate::format::{BlockKind, Corruption, Inode};
 use crate::inode::extents::Held;
@@ -110,10 +110,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let entry = NewEntry { name, hash: self.volume.hash_key.hash(name), ino, kind };
         if is_scanned(inode) {
             let no = self.data_block(dir.no(), inode, FileBlock(0))?;
-            let need = dirent::entry_len(name.len());
-            if self.look(no, dir.no(), |bytes| block::find_hole(bytes, need))?.is_some() {
-                self.put_entry(dir, no, &entry)?;
-                return Ok(());
+            if let Some(at) = self.hole_for(dir.no(), no, &entry)? {
+                return self.put_entry(dir, no, at, &entry, |_| Ok(()));
             }
             self.index_start(dir, inode, no)?;
             self.map_start(dir, inode, no)?;
@@ -124,9 +122,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             Room::In(file) => (file, self.data_block(dir.no(), inode, file)?),
             Room::New(file) => (file, self.add_block(dir, inode, file)?),
         };
-        let (at, hole) = self.put_entry(dir, no, &entry)?;
+        let Some(at) = self.hole_for(dir.no(), no, &entry)? else {
+            return Err(self.corrupt(Corruption::DirPlace, no, dir.no()));
+        };
+        let hole = self.put_entry(dir, no, at, &entry, block::largest_hole)?;
         self.set_map(dir, inode, file, dirent::free_value(hole))?;
-        let position = file.0.saturating_mul(BLOCK_BYTES).saturating_add(at);
+        let position = file.0.saturating_mul(BLOCK_BYTES).saturating_add(wide(at));
         self.index_insert(dir, inode, entry.hash, position)
     }
 
@@ -209,14 +210,25 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Ok(Found { ino: hit.ino, kind: hit.kind.dirent_type(), position, block })
     }
 
-    /// Puts an entry into a block that has room; answers the byte at which it lies, and the largest hole that is left.
-    fn put_entry(&mut self, dir: Locked, no: BlockNo, entry: &NewEntry<'_>) -> Result<(u64, usize), Stop> {
+    /// The hole of a block that an entry fits.
+    fn hole_for(&self, dir: InodeNo, no: BlockNo, entry: &NewEntry<'_>) -> Result<Option<usize>, Stop> {
         let need = dirent::entry_len(entry.name.len());
+        self.look(no, dir, |bytes| block::find_hole(bytes, need))
+    }
+
+    /// Puts an entry into a hole, and looks at the block as it is then.
+    fn put_entry<R>(
+        &mut self,
+        dir: Locked,
+        no: BlockNo,
+        at: usize,
+        entry: &NewEntry<'_>,
+        then: impl FnOnce(&Bytes) -> Result<R, Corruption>,
+    ) -> Result<R, Stop> {
         let draft = self.edit(no, BlockKind::Dir, dir)?;
         let put = |bytes: &mut Bytes| {
-            let at = block::find_hole(bytes, need)?.ok_or(Corruption::DirPlace)?;
             dirent::insert_at(bytes, at, entry.name, entry.hash, entry.ino, entry.kind)?;
-            Ok((crate::format::num::wide(at), block::largest_hole(bytes)?))
+            then(bytes)
         };
         self.draft_mut(draft, put)?.map_err(|what| self.corrupt(what, no, dir.no()))
     }
