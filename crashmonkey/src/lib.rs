@@ -4,7 +4,9 @@
 //! - [`jlang`]: workloads as text.
 //! - [`ace`]: every workload of a bounded size.
 //! - [`disk`]: the recorder, and crash states.
+//! - [`oracle`]: the model and the judge.
 
 pub mod ace;
 pub mod disk;
 pub mod jlang;
+pub mod oracle;

@@ -1,13 +1,16 @@
 //! The `crashmonkey` command.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use bento_api::Time;
 use bento_crashmonkey::ace::bounds::Profile;
 use bento_crashmonkey::ace::{Fingerprint, Generator};
+use bento_crashmonkey::oracle::{Event, History, Model};
 use clap::{Args, Parser, Subcommand};
 
 /// Crash-consistency testing for the Bento file system.
@@ -38,6 +41,9 @@ struct Gen {
     /// Generate all, and print how many are different and the sum of their hashes.
     #[arg(long)]
     fingerprint: bool,
+    /// Run every different one in the model, and print which operations fail there, and how.
+    #[arg(long)]
+    validate: bool,
     /// Print one.
     #[arg(long, value_name = "I", conflicts_with_all = ["count", "fingerprint", "out"])]
     nth: Option<u64>,
@@ -81,6 +87,9 @@ fn generate(args: &Gen) -> Result<()> {
     if let Some(dir) = &args.out {
         return write_files(&generator, dir);
     }
+    if args.validate {
+        return validate(&generator, args.json);
+    }
     if args.fingerprint {
         let print = Fingerprint::of(&generator);
         if args.json {
@@ -106,6 +115,38 @@ fn generate(args: &Gen) -> Result<()> {
     } else {
         for (index, workload) in generator.iter().enumerate() {
             writeln!(stdout, "# {index} {:016x}\n{workload}\n", workload.id())?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts the workloads that fail in the model, by the first operation that does.
+fn validate(generator: &Generator, json: bool) -> Result<()> {
+    let start = Time::new(1_000_000_000, 0);
+    let mut seen = HashSet::new();
+    let mut failures: BTreeMap<String, u64> = BTreeMap::new();
+    for workload in generator.iter().filter(|workload| seen.insert(workload.id())) {
+        let history = History::predicted(Model::new(0o755, start), &workload.ops, start);
+        let failed = history.events.iter().find_map(|event| match event {
+            Event::End(op, Err(errno)) => Some((history.issued(*op)?.op.to_string(), *errno)),
+            _ => None,
+        });
+        if let Some((line, errno)) = failed {
+            let operation = line.split(' ').next().unwrap_or_default();
+            *failures.entry(format!("{operation}: {errno}")).or_default() += 1;
+        }
+    }
+    let invalid: u64 = failures.values().sum();
+    let mut stdout = io::stdout().lock();
+    if json {
+        let figures = serde_json::json!({
+            "distinct": seen.len(), "invalid": invalid, "first_failures": failures,
+        });
+        writeln!(stdout, "{figures}")?;
+    } else {
+        writeln!(stdout, "distinct {}  invalid {invalid}", seen.len())?;
+        for (what, count) in &failures {
+            writeln!(stdout, "{count:>8}  {what}")?;
         }
     }
     Ok(())
