@@ -9,6 +9,7 @@ use crate::format::dirent::{self, FIRST, HEAD, RawEntryHead};
 use crate::format::hash::NameHash;
 use crate::format::num::{index, wide};
 use bento_api::{Bytes, FileKind, InodeNo};
+use core::cmp::Ordering;
 use zerocopy::FromBytes;
 
 /// An entry that was found.
@@ -119,6 +120,30 @@ pub(super) fn find_hole(bytes: &Bytes, need: usize) -> Result<Option<usize>, Cor
     Ok(None)
 }
 
+/// Takes the entry at `at` out, and makes one hole of it and the holes beside it. Answers the hole's bytes.
+pub(super) fn remove(bytes: &mut Bytes, at: usize) -> Result<usize, Corruption> {
+    let (mut start, mut end) = (at, at);
+    for head in heads(bytes) {
+        let (unit, head) = head?;
+        let here = byte_of(unit);
+        let next = here.saturating_add(head.rec_len.get().into());
+        let is_hole = head.ino.get() == 0;
+        match here.cmp(&at) {
+            Ordering::Less if is_hole && next == at => start = here,
+            Ordering::Less => {}
+            Ordering::Equal if !is_hole => end = next,
+            Ordering::Greater if is_hole && here == end => end = next,
+            Ordering::Equal | Ordering::Greater => break,
+        }
+    }
+    let hole = bytes.get_mut(start..end).filter(|hole| at < end && !hole.is_empty()).ok_or(Corruption::DirPlace)?;
+    hole.fill(0);
+    let len = hole.len();
+    let (head, _) = RawEntryHead::mut_from_prefix(hole).map_err(|_| Corruption::DirPlace)?;
+    head.rec_len = u16::try_from(len).map_err(|_| Corruption::DirLength)?.into();
+    Ok(len)
+}
+
 /// The bytes of the largest hole; 0 if there is none.
 pub(super) fn largest_hole(bytes: &Bytes) -> Result<usize, Corruption> {
     heads(bytes).try_fold(0, |largest, head| {
@@ -180,6 +205,27 @@ mod tests {
         assert_eq!(largest_hole(&bytes), dirent::largest_hole(&bytes));
         assert_eq!(is_empty(&bytes), Ok(false));
         assert_eq!(is_empty(&empty()), Ok(true));
+    }
+
+    #[test]
+    fn removing_leaves_the_same_block_as_removing_with_every_check() {
+        let mut bytes = empty();
+        let mut places = [0; 60];
+        for (i, at) in (1..).zip(&mut places) {
+            *at = put(&mut bytes, &[b'n'; 200][..i], i as u64);
+        }
+        for step in [7, 3, 5, 1] {
+            for at in places.iter().step_by(step) {
+                let mut strict = bytes;
+                let removed = dirent::remove(&mut strict, *at).map(|(_, len)| len);
+                assert_eq!(remove(&mut bytes, *at), removed);
+                assert_eq!(bytes, strict);
+            }
+        }
+        assert_eq!(bytes, empty());
+        assert_eq!(remove(&mut bytes, 32), Err(Corruption::DirPlace));
+        assert_eq!(remove(&mut bytes, 40), Err(Corruption::DirPlace));
+        assert_eq!(remove(&mut bytes, 9000), Err(Corruption::DirPlace));
     }
 
     #[test]

@@ -141,8 +141,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     ) -> Result<(), Stop> {
         let (file, at) = place_of(found.position);
         let draft = self.edit(found.block, BlockKind::Dir, dir)?;
-        let removed = self.draft_mut(draft, |bytes| dirent::remove(bytes, at))?;
-        let (_, hole) = removed.map_err(|what| self.corrupt(what, found.block, dir.no()))?;
+        let removed = self.draft_mut(draft, |bytes| block::remove(bytes, at))?;
+        let hole = removed.map_err(|what| self.corrupt(what, found.block, dir.no()))?;
         if is_scanned(inode) {
             return Ok(());
         }
