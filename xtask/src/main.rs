@@ -44,12 +44,18 @@ enum Command {
     Install(install::Options),
     /// Build the kernel modules and check their objects
     Kmod(kernel::kbuild::Options),
+    /// Boot one of Debian's kernels in QEMU, by software emulation, and run a command in it
+    Vm(kernel::run::VmOptions),
+    /// Boot user-mode Linux, with all checks of locks, and run a command in it
+    Uml(kernel::run::UmlOptions),
     /// Install the system packages and Rust targets that the other commands need
     Setup,
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Vm(options) => return kernel::run::vm(&options),
+        Command::Uml(options) => return kernel::run::uml(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::BenchWorker(options) => bench::worker::run(&options),
@@ -58,12 +64,13 @@ fn run(command: Command) -> Result<()> {
         Command::Install(options) => install::run(&options),
         Command::Kmod(options) => kernel::kbuild::run(&options),
         Command::Setup => setup::everything(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE

@@ -30,7 +30,12 @@ impl Mirror {
             return Ok(Mirror { security: security_beside(&main), main });
         }
         let mut command = Command::new("apt-get");
-        command.args(["indextargets", "--format", "$(ORIGIN)|$(CODENAME)|$(REPO_URI)", "Created-By: Packages"]);
+        command.args([
+            "indextargets",
+            "--format",
+            "$(ORIGIN)|$(CODENAME)|$(REPO_URI)",
+            "Created-By: Packages",
+        ]);
         let targets = capture(&mut command)?.stdout;
         let archive = |wanted: &dyn Fn(&str) -> bool| {
             targets.lines().find_map(|line| {
@@ -39,9 +44,8 @@ impl Mirror {
                 (origin == "Debian" && wanted(codename)).then(|| uri.trim_end_matches('/').to_string())
             })
         };
-        let main = archive(&|codename| !codename.contains('-')).context(
-            "no Debian archive in apt's lists: run `apt-get update`, or name one in BENTO_MIRROR",
-        )?;
+        let main = archive(&|codename| !codename.contains('-'))
+            .context("no Debian archive in apt's lists: run `apt-get update`, or name one in BENTO_MIRROR")?;
         let security = archive(&|codename| codename.ends_with("-security"));
         Ok(Mirror { security: security.unwrap_or_else(|| security_beside(&main)), main })
     }

@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn only_options_that_are_built_in_count() {
-        let config = Config::parse("CONFIG_RETHUNK=y\n# CONFIG_SLS is not set\nCONFIG_EXT4_FS=m\nCONFIG_HZ=250\n");
+        let config =
+            Config::parse("CONFIG_RETHUNK=y\n# CONFIG_SLS is not set\nCONFIG_EXT4_FS=m\nCONFIG_HZ=250\n");
         assert!(config.return_thunks() && !config.speculation_barriers() && !config.retpolines());
         assert!(!config.has("EXT4_FS") && !config.has("HZ"));
     }

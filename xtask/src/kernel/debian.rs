@@ -2,10 +2,12 @@
 
 use super::apt::{self, Archive, Version};
 use super::config::Config;
+use super::image;
 use super::place::{Places, write_if_changed};
-use super::process::step;
+use super::process::{run, step};
+use super::toolbox::Toolbox;
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,7 +59,8 @@ impl Release {
         let name = match fs::read_to_string(&stamp) {
             Ok(name) => name.trim().to_string(),
             Err(_) => {
-                let name = step(&format!("Debian's kernel {}", series.name()), || fetch(places, series, &dir))?;
+                let name =
+                    step(&format!("Debian's kernel {}", series.name()), || fetch(places, series, &dir))?;
                 fs::write(&stamp, format!("{name}\n"))?;
                 name
             }
@@ -85,35 +88,50 @@ impl Release {
 
     /// The compressed image.
     pub fn image(&self) -> Result<PathBuf> {
-        let places = [format!("boot/vmlinuz-{}", self.name), format!("usr/lib/modules/{}/vmlinuz", self.name)];
+        let places =
+            [format!("boot/vmlinuz-{}", self.name), format!("usr/lib/modules/{}/vmlinuz", self.name)];
         let found = places.iter().map(|place| self.root.join(place)).find(|path| path.is_file());
         found.with_context(|| format!("no image in the packages of {}", self.name))
     }
 
-    /// One of its modules, possibly compressed; nothing if the kernel has it built in.
-    pub fn module(&self, name: &str) -> Option<PathBuf> {
-        let base = ["usr/lib/modules", "lib/modules"].map(|dir| self.root.join(dir).join(&self.name).join("kernel"));
-        base.iter().filter(|dir| dir.is_dir()).find_map(|dir| find_module(dir, name))
+    /// The image as an ELF file, which QEMU starts without a firmware and without unpacking it at each boot.
+    pub fn uncompressed_image(&self, toolbox: &Toolbox) -> Result<PathBuf> {
+        let unpacked = self.root.with_file_name("vmlinux");
+        if !unpacked.is_file() {
+            let aside = self.root.with_file_name("vmlinux.new");
+            image::unpack(toolbox, &self.image()?, &aside)?;
+            fs::rename(&aside, &unpacked)?;
+        }
+        Ok(unpacked)
     }
+
+    /// The files of some of its modules and of all that they need; those that are built in have none.
+    pub fn modules_with_dependencies(&self, toolbox: &Toolbox, names: &[&str]) -> Result<Vec<PathBuf>> {
+        let dir = self.root.join("usr/lib/modules").join(&self.name);
+        let list = dir.join("modules.dep");
+        if !list.is_file() {
+            run(toolbox.command(&self.root, "depmod").arg("-b").arg(&self.root).arg(&self.name))?;
+        }
+        let text = fs::read_to_string(&list).with_context(|| list.display().to_string())?;
+        Ok(closure_of_modules(&text, names).iter().map(|path| dir.join(path)).collect())
+    }
+}
+
+/// The paths that a `modules.dep` gives for some modules and all that they need.
+fn closure_of_modules<'a>(list: &'a str, names: &[&str]) -> BTreeSet<&'a str> {
+    let stem = |path: &str| {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        file.split('.').next().unwrap_or_default().replace('-', "_")
+    };
+    let lines = list.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .filter(|(path, _)| names.contains(&stem(path).as_str()))
+        .flat_map(|(path, needs)| std::iter::once(path).chain(needs.split_whitespace()))
+        .collect()
 }
 
 fn headers(root: &Path, name: &str) -> PathBuf {
     root.join("usr/src").join(format!("linux-headers-{name}"))
-}
-
-fn find_module(dir: &Path, name: &str) -> Option<PathBuf> {
-    let mut below = Vec::new();
-    for entry in fs::read_dir(dir).ok()?.flatten() {
-        let path = entry.path();
-        let file = entry.file_name();
-        let stem = file.to_string_lossy();
-        if path.is_dir() {
-            below.push(path);
-        } else if stem.split('.').next().is_some_and(|stem| stem.replace('-', "_") == name) {
-            return Some(path);
-        }
-    }
-    below.iter().find_map(|dir| find_module(dir, name))
 }
 
 /// Chooses a version, fetches its packages, unpacks them below `dir/root`; returns the release name.
@@ -138,6 +156,7 @@ fn fetch(places: &Places, series: Series, dir: &Path) -> Result<String> {
     }
     archive.download(&packages, &fetched)?;
     apt::unpack(&fetched, &root)?;
+    fs::remove_dir_all(&fetched)?;
     settle(&root, &name)?;
     Ok(name)
 }
@@ -162,7 +181,8 @@ fn closure(archive: &Archive, name: &str, version: &str) -> Result<Vec<String>> 
         match archive.depends(&package, version)? {
             Some(depends) => {
                 found.insert(package.clone(), format!("{package}={version}"));
-                let parts = ["linux-headers-", "linux-kbuild-", "linux-base-", "linux-binary-", "linux-modules-"];
+                let parts =
+                    ["linux-headers-", "linux-kbuild-", "linux-base-", "linux-binary-", "linux-modules-"];
                 let part = |package: &String| parts.iter().any(|part| package.starts_with(part));
                 queue.extend(depends.into_iter().map(|dependency| dependency.package).filter(part));
             }
@@ -176,8 +196,17 @@ fn closure(archive: &Archive, name: &str, version: &str) -> Result<Vec<String>> 
     Ok(found.into_values().collect())
 }
 
-/// Makes the headers usable where they lie: their Makefile names /usr/src.
+/// Makes the unpacked files usable where they lie.
 fn settle(root: &Path, name: &str) -> Result<()> {
+    // Older packages have /lib, newer ones /usr/lib: both names lead to the modules.
+    let (old, new) = (root.join("lib"), root.join("usr/lib"));
+    fs::create_dir_all(&new)?;
+    if old.join("modules").is_dir() {
+        fs::rename(old.join("modules"), new.join("modules"))?;
+        fs::remove_dir_all(&old)?;
+    }
+    std::os::unix::fs::symlink("usr/lib", &old).with_context(|| old.display().to_string())?;
+    // The headers' Makefile names /usr/src.
     let makefile = headers(root, name).join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| makefile.display().to_string())?;
     let here = format!("{}/", root.join("usr/src").display());
@@ -190,6 +219,14 @@ mod tests {
 
     fn versions(names: &[&str]) -> Vec<Version> {
         names.iter().map(|name| Version { version: name.to_string(), suite: String::new() }).collect()
+    }
+
+    #[test]
+    fn modules_come_with_what_they_need() {
+        let list =
+            "kernel/a/virtio-blk.ko.xz: kernel/b/virtio.ko.xz\nkernel/b/virtio.ko.xz:\nkernel/c/loop.ko:\n";
+        let found: Vec<&str> = closure_of_modules(list, &["virtio_blk", "built_in"]).into_iter().collect();
+        assert_eq!(found, ["kernel/a/virtio-blk.ko.xz", "kernel/b/virtio.ko.xz"]);
     }
 
     #[test]

@@ -59,7 +59,10 @@ pub fn build(places: &Places, kernel: Kernel) -> Result<Modules> {
         let object = module.join("rust.o");
         rust::build_object(places, &tree, &format!("{name}_module"), &object)?;
         // Tells kbuild that this object was made by somebody else: its rule for shipped ones ended with 7.x.
-        write_if_changed(&module.join(".rust.o.cmd"), format!("savedcmd_{} := cp\n", object.display()).as_bytes())?;
+        write_if_changed(
+            &module.join(".rust.o.cmd"),
+            format!("savedcmd_{} := cp\n", object.display()).as_bytes(),
+        )?;
         objtool(&tree, &object)?;
         make(&tree, &module, &[&symbols, &format!("BENTO_MODULE={name}")])?;
         files.push(module.join(format!("{name}.ko")));
@@ -95,6 +98,7 @@ fn complain_about(lines: &[&str]) -> Result<()> {
         "pahole version differs",
         "the compiler differs from the one used to build the kernel",
         "The kernel was built by:",
+        "The kernel was built with:",
         "You are using:",
         "Skipping BTF generation",
     ];
@@ -128,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_line_of_objtool_or_modpost_fails_the_build_and_a_known_notice_does_not() {
-        assert!(complain_about(&["", "  You are using:           gcc-14", "Skipping BTF generation for x.ko"]).is_ok());
+        assert!(
+            complain_about(&["", "  You are using:           gcc-14", "Skipping BTF generation for x.ko"])
+                .is_ok()
+        );
         assert!(complain_about(&["x.o: warning: objtool: f() falls through to next function g()"]).is_err());
         assert!(complain_about(&["ERROR: modpost: \"thing\" [x.ko] undefined!"]).is_err());
     }

@@ -1,15 +1,19 @@
 //! Everything that needs a kernel: building the modules, and booting them, in a machine or as a program.
 
-#![allow(dead_code, reason = "the commands that boot come next")]
-
 mod apt;
 mod config;
 mod debian;
+mod guest;
+mod image;
 pub mod kbuild;
 mod objects;
 mod place;
 mod process;
+mod qemu;
+pub mod run;
 mod rust;
 mod toolbox;
 mod tree;
 mod uml;
+mod userland;
+mod verdict;

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use object::elf::{self, RelocationType};
 use object::read::elf::{ElfFile64, ElfSection64};
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SymbolKind};
+use object::{
+    Endianness, Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SymbolKind,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -82,7 +84,8 @@ fn examine(data: &[u8], rules: Rules) -> Result<Findings> {
         relocations(&section, &mut findings)?;
     }
     let wanted = [(rules.unwind_tables, ".orc_unwind"), (rules.return_thunks, ".return_sites")];
-    for (_, name) in wanted.iter().filter(|(wanted, name)| *wanted && module.section_by_name(name).is_none()) {
+    for (_, name) in wanted.iter().filter(|(wanted, name)| *wanted && module.section_by_name(name).is_none())
+    {
         findings.faults.push(format!("objtool left no {name}"));
     }
     for symbol in module.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
@@ -92,7 +95,8 @@ fn examine(data: &[u8], rules: Rules) -> Result<Findings> {
         if section.name()?.starts_with(".altinstr") {
             continue;
         }
-        let code = section.data_range(symbol.address(), symbol.size())?.context("a function outside its section")?;
+        let code =
+            section.data_range(symbol.address(), symbol.size())?.context("a function outside its section")?;
         let function = Function { name: symbol.name()?, address: symbol.address(), code };
         findings.functions += 1;
         function.examine(rules, &paravirt_sites(&module, &section)?, &mut findings);
@@ -106,14 +110,19 @@ fn relocations(section: &Section<'_, '_>, findings: &mut Findings) -> Result<()>
             && !RELOCATIONS.contains(&r_type)
         {
             let place = section.name()?;
-            findings.faults.push(format!("{place}+{offset:#x}: relocation {r_type:?}, which no kernel loads"));
+            findings
+                .faults
+                .push(format!("{place}+{offset:#x}: relocation {r_type:?}, which no kernel loads"));
         }
     }
     Ok(())
 }
 
 /// Where a section names the kernel's table of paravirtual operations: calls through it are patched at load.
-fn paravirt_sites(module: &ElfFile64<'_, Endianness>, section: &Section<'_, '_>) -> Result<BTreeMap<u64, ()>> {
+fn paravirt_sites(
+    module: &ElfFile64<'_, Endianness>,
+    section: &Section<'_, '_>,
+) -> Result<BTreeMap<u64, ()>> {
     let mut sites = BTreeMap::new();
     for (offset, relocation) in section.relocations() {
         if let RelocationTarget::Symbol(symbol) = relocation.target()
@@ -201,10 +210,14 @@ impl Frame {
 
 /// The kernel saves these registers for nobody but its own callers of kernel_fpu_begin().
 fn uses_floating_point(instruction: &Instruction) -> bool {
-    let is_vector = |register: Register| register.is_vector_register() || register.is_mm() || register.is_st();
+    let is_vector =
+        |register: Register| register.is_vector_register() || register.is_mm() || register.is_st();
     (0..instruction.op_count()).any(|operand| is_vector(instruction.op_register(operand)))
         || instruction.cpuid_features().iter().any(|feature| {
-            matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387 | CpuidFeature::MMX)
+            matches!(
+                feature,
+                CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387 | CpuidFeature::MMX
+            )
         })
 }
 
@@ -250,7 +263,10 @@ mod tests {
         let sum = "double f(double *a) { return a[0] + a[1]; }";
         assert!(has(&faults(sum, THUNKS), "floating point"));
         assert!(has(&faults("long double f(long double *a) { return *a * 2; }", THUNKS), "floating point"));
-        assert_eq!(faults("void f(void) { asm volatile(\"lfence; mfence; pause\"); }", THUNKS), Vec::<String>::new());
+        assert_eq!(
+            faults("void f(void) { asm volatile(\"lfence; mfence; pause\"); }", THUNKS),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

@@ -28,7 +28,15 @@ pub fn build_object(places: &Places, tree: &Tree, package: &str, object: &Path) 
     let target = places.build.join("rust").join(format!("{:016x}", hasher.finish()));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(places.repo.join("platform/kernel"));
-    cargo.args(["build", "--quiet", "--release", "--package", &package.replace('_', "-"), "--target", build_target()]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        &package.replace('_', "-"),
+        "--target",
+        build_target(),
+    ]);
     cargo.arg("-Zbuild-std=core,alloc").env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", &target);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     run(&mut cargo)?;
@@ -68,7 +76,8 @@ fn flags(places: &Places, tree: &Tree) -> Vec<String> {
         flags.extend(mitigations(&tree.config).map(str::to_string));
     }
     // Panic messages name files: of the project, not of whoever built it.
-    let mut shorten = |from: PathBuf, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    let mut shorten =
+        |from: PathBuf, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     shorten(places.repo.clone(), "bento");
     if let Ok(sysroot) = sysroot() {
         shorten(sysroot.join("lib/rustlib/src/rust/library"), "rust");
@@ -120,7 +129,9 @@ fn merge(places: &Places, library: &Path, object: &Path) -> Result<()> {
     let mut entries = Vec::new();
     for member in &members {
         redirect(member)?;
-        entries.extend(symbols(member)?.into_iter().filter(|symbol| symbol.is_entry()).map(|symbol| symbol.name));
+        entries.extend(
+            symbols(member)?.into_iter().filter(|symbol| symbol.is_entry()).map(|symbol| symbol.name),
+        );
     }
     if entries.is_empty() {
         bail!("{} has no entry that begins with {ENTRY_PREFIX}", library.display());
@@ -160,8 +171,10 @@ fn redirect(member: &Path) -> Result<()> {
         renames.extend(OF_THE_KERNEL.iter().map(|name| format!("{name}=builtin_{name}")));
     }
     let ends = |symbol: &&Symbol, end: &str| symbol.name.ends_with(end);
-    let shim = symbols.iter().find(|symbol| ends(symbol, "___rust_alloc_error_handler") && !symbol.is_defined());
-    let real = symbols.iter().find(|symbol| ends(symbol, "___rdl_alloc_error_handler") && symbol.is_defined());
+    let shim =
+        symbols.iter().find(|symbol| ends(symbol, "___rust_alloc_error_handler") && !symbol.is_defined());
+    let real =
+        symbols.iter().find(|symbol| ends(symbol, "___rdl_alloc_error_handler") && symbol.is_defined());
     if let (Some(shim), Some(real)) = (shim, real) {
         renames.push(format!("{}={}", shim.name, real.name));
     }
@@ -218,14 +231,13 @@ mod tests {
         };
         let flags = |text: &str| mitigations(&config(text)).collect::<Vec<_>>();
         assert_eq!(flags(""), Vec::<&str>::new());
-        assert_eq!(flags("CONFIG_RETHUNK=y\nCONFIG_RETPOLINE=y\n"), [
-            "-Zretpoline-external-thunk",
-            "-Zfunction-return=thunk-extern"
-        ]);
-        assert_eq!(flags("CONFIG_MITIGATION_RETHUNK=y\nCONFIG_X86_KERNEL_IBT=y\nCONFIG_CALL_PADDING=y\n"), [
-            "-Zfunction-return=thunk-extern",
-            "-Zcf-protection=branch",
-            "-Zpatchable-function-entry=16,16"
-        ]);
+        assert_eq!(
+            flags("CONFIG_RETHUNK=y\nCONFIG_RETPOLINE=y\n"),
+            ["-Zretpoline-external-thunk", "-Zfunction-return=thunk-extern"]
+        );
+        assert_eq!(
+            flags("CONFIG_MITIGATION_RETHUNK=y\nCONFIG_X86_KERNEL_IBT=y\nCONFIG_CALL_PADDING=y\n"),
+            ["-Zfunction-return=thunk-extern", "-Zcf-protection=branch", "-Zpatchable-function-entry=16,16"]
+        );
     }
 }

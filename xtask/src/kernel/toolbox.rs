@@ -18,8 +18,24 @@ const SUITE: &str = "trixie";
 
 /// Its packages; kernels built by a newer compiler than these are built with the newest of them.
 const PACKAGES: &[&str] = &[
-    "gcc-12", "gcc-14", "make", "libc6-dev", "libelf-dev", "libssl-dev", "flex", "bison", "bc", "perl", "kmod",
-    "e2fsprogs", "busybox-static", "xz-utils", "zstd", "qemu-system-x86", "seabios",
+    "gcc-12",
+    "gcc-14",
+    "make",
+    "libc6-dev",
+    "libelf-dev",
+    "libssl-dev",
+    "flex",
+    "bison",
+    "bc",
+    "perl",
+    "kmod",
+    "e2fsprogs",
+    "busybox-static",
+    "lz4",
+    "xz-utils",
+    "zstd",
+    "qemu-system-x86",
+    "seabios",
 ];
 
 /// Binds each directory named before `--` at its own name below the first argument, then enters that.
@@ -59,14 +75,13 @@ impl Toolbox {
         Ok(Toolbox { root, binds: vec![places.cache.clone(), places.repo.clone(), places.build.clone()] })
     }
 
-    /// Makes a file or directory outside the usual places visible inside, under its own name.
-    pub fn bind(&mut self, path: &Path) -> Result<PathBuf> {
-        let path = path.canonicalize().with_context(|| path.display().to_string())?;
-        let dir = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new("/")) };
+    /// Makes the directory of a file visible inside, under its own name.
+    pub fn bind(&mut self, file: &Path) -> Result<()> {
+        let dir = file.parent().with_context(|| file.display().to_string())?;
         if !self.binds.iter().any(|bound| dir.starts_with(bound)) {
             self.binds.push(dir.to_path_buf());
         }
-        Ok(path)
+        Ok(())
     }
 
     /// A file of the tool box, for use from outside.

@@ -45,7 +45,7 @@ impl Kernel {
 
 /// Everything that building a module needs to know about a kernel.
 pub struct Tree {
-    /// What `uname -r` prints there; names the build directory.
+    /// What `uname -r` prints there, and the name of the build directory.
     pub release: String,
     /// What `make -C` gets.
     pub dir: PathBuf,

@@ -2,21 +2,27 @@
 
 use super::apt::{self, Archive};
 use super::config::Config;
+use super::guest::Boot;
 use super::place::{Places, write_if_changed};
 use super::process::{capture, run, step};
+use super::run::{Session, reported};
 use super::toolbox::Toolbox;
+use super::verdict::Verdict;
 use anyhow::{Context, Result, bail};
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian's package of the source, and the suites whose builds of it we take.
-const SOURCE: &str = "linux-source-6.12";
-const SUITES: &[&str] = &["trixie-security", "trixie"];
+/// Debian's package of the source. Older ones save a fixed part of the floating point registers, which hosts
+/// with wider ones refuse, and know one processor only.
+const SOURCE: &str = "linux-source-7.2";
 
 const BASE: &str = include_str!("uml.config");
 const CHECKS: &str = include_str!("uml-debug.config");
+
+/// Tells the builds apart in `uname -r`; the build's name and a quote follow.
+const LOCAL_VERSION: &str = "CONFIG_LOCALVERSION=\"-bento";
 
 /// What `make` gets for the kernel and for modules.
 pub const MAKE_ARGUMENTS: &[&str] = &["ARCH=um", "CC=gcc-14", "HOSTCC=gcc-14"];
@@ -40,8 +46,8 @@ impl Build {
 
     fn options(self) -> String {
         match self {
-            Build::Checked => format!("{BASE}{CHECKS}"),
-            Build::Fast => BASE.to_string(),
+            Build::Checked => format!("{BASE}{LOCAL_VERSION}-checked\"\n{CHECKS}"),
+            Build::Fast => format!("{BASE}{LOCAL_VERSION}-fast\"\n"),
         }
     }
 }
@@ -50,7 +56,7 @@ impl Build {
 pub struct Linux {
     /// Its build directory: the program `linux`, and what modules are built against.
     pub dir: PathBuf,
-    /// What `uname -r` prints, with the build's name, as both builds have the same.
+    /// What `uname -r` prints.
     pub release: String,
 }
 
@@ -72,7 +78,7 @@ impl Linux {
             fs::write(&stamp, "")?;
         }
         let release = fs::read_to_string(dir.join("include/config/kernel.release"))?.trim().to_string();
-        Ok(Linux { dir, release: format!("{release}-{}", build.name()) })
+        Ok(Linux { dir, release })
     }
 }
 
@@ -84,8 +90,7 @@ fn source(places: &Places, top: &Path) -> Result<PathBuf> {
     }
     step("kernel source from Debian's packages", || {
         let versions = Archive::open(places)?.versions(SOURCE)?;
-        let newest = versions.iter().find(|version| SUITES.contains(&version.suite.as_str()));
-        let newest = newest.with_context(|| format!("no suite of Debian has {SOURCE} any more"))?;
+        let newest = versions.first().with_context(|| format!("no suite of Debian has {SOURCE} any more"))?;
         let dir = tempfile::tempdir_in(top)?;
         Archive::open(places)?.download(&[format!("{SOURCE}={}", newest.version)], dir.path())?;
         apt::unpack(dir.path(), &dir.path().join("package"))?;
@@ -121,6 +126,63 @@ fn make(toolbox: &Toolbox, source: &Path, dir: &Path, options: &str) -> Result<(
     }
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     capture(make("nice").arg(format!("-j{jobs}")).args(["linux", "modules_prepare", "modules"])).map(drop)
+}
+
+/// The command has the first console, the kernel a serial line; status and files go through the host's directory.
+const FUNCTIONS: &str = r#"
+prepare() {
+	mkdir -p /host
+	mount -t hostfs -o "$shared" host /host && mkdir -p /host/out && mount --bind /host/out /out
+}
+report() { echo "EXIT $1" >/host/status; }
+fail() { echo "$1" >/dev/tty0; report 97; poweroff -f; }
+"#;
+
+/// Boots a build, runs the session's command in it, and tells how that ended.
+pub fn boot(session: &Session<'_>, build: Build, cpus: u32) -> Result<Verdict> {
+    let linux = Linux::open(&session.places, &session.toolbox, build)?;
+    let (dir, options) = (session.dir.path(), session.options);
+    let shared = dir.join("shared");
+    fs::create_dir_all(shared.join("out"))?;
+    let functions = format!("shared='{}'\n{FUNCTIONS}", shared.display());
+    let boot = Boot { drivers: &[], terminal: "/dev/tty0", functions };
+    let initrd = session.write_archive(&boot, &[])?;
+
+    let mut command = Command::new(linux.dir.join("linux"));
+    command.arg(format!("mem={}M", options.memory)).arg(format!("initrd={}", initrd.display()));
+    command.args(["con=null", "con0=fd:0,fd:1", "ssl=null", "ssl0=null,fd:2", "console=ttyS0"]);
+    command.args(["quiet", "loglevel=7", "panic=-1", "seccomp=auto"]).arg(format!("ncpus={cpus}"));
+    let disks = session.disks()?;
+    for (number, disk) in disks.iter().enumerate() {
+        command.arg(format!("ubd{number}={}", disk.display()));
+    }
+    if let Some(userland) = &session.userland {
+        // What the guest writes goes to a file beside, gone with this run.
+        let (number, changes) = (disks.len(), dir.join("userland"));
+        command.arg(format!("ubd{number}={},{}", changes.display(), userland.display()));
+        command.arg(format!("bento.userland=/dev/ubd{}", drive_letter(number)));
+    }
+    command.args(options.append.split_whitespace());
+    // Its memory is a file, and its control socket must not lie in a home directory.
+    command.arg(format!("uml_dir={}", dir.display())).env("TMPDIR", memory_dir());
+    command.stderr(File::create(session.console())?);
+
+    let ended = session.run(command)?;
+    let status = reported(&fs::read(shared.join("status")).unwrap_or_default());
+    if let Some(target) = &options.out {
+        fs::create_dir_all(target)?;
+        run(Command::new("cp").arg("-a").arg(shared.join("out/.")).arg(target))?;
+    }
+    session.verdict(status, ended.is_none())
+}
+
+fn drive_letter(number: usize) -> char {
+    (b'a'..=b'z').nth(number).map_or('z', char::from)
+}
+
+/// Where the guest's memory lies: in memory, if there is a file system for that.
+fn memory_dir() -> &'static str {
+    if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }
 }
 
 fn wanted_options(options: &str) -> impl Iterator<Item = &str> {

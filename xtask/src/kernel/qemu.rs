@@ -1,0 +1,109 @@
+//! Virtual machines: stock kernels in QEMU, by software emulation only, so that they run anywhere.
+
+use super::debian::{Release, Series};
+use super::guest::Boot;
+use super::process::run;
+use super::run::{Session, reported};
+use super::verdict::Verdict;
+use anyhow::Result;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+/// Modules of the kernel that guests get if they are not built in: disks, and what tests set up on them.
+const DRIVERS: &[&str] = &[
+    "virtio_pci",
+    "virtio_blk",
+    "loop",
+    "null_blk",
+    "brd",
+    "dm_mod",
+    "dm_flakey",
+    "dm_delay",
+    "dm_log_writes",
+    "dm_snapshot",
+    "fuse",
+    "overlay",
+    "xfs",
+    "btrfs",
+];
+
+/// The command has the first serial port, the kernel the second, the status the third.
+const FUNCTIONS: &str = r#"
+prepare() { :; }
+report() {
+	[ -z "$out" ] || tar -cf "$out" -C /out .
+	echo "EXIT $1" >/dev/ttyS2
+}
+fail() { echo "$1" >/dev/ttyS0; report 97; poweroff -f; }
+"#;
+
+/// What `/out` may hold.
+const OUT_SIZE: u64 = 1 << 30;
+
+/// Boots a kernel, runs the session's command in it, and tells how that ended.
+pub fn boot(session: &mut Session<'_>, series: Series, cpus: u32) -> Result<Verdict> {
+    let release = Release::open(&session.places, series)?;
+    let drivers = release.modules_with_dependencies(&session.toolbox, DRIVERS)?;
+    let boot =
+        Boot { drivers: &["virtio_pci", "virtio_blk"], terminal: "/dev/ttyS0", functions: FUNCTIONS.into() };
+    let initrd = session.write_archive(&boot, &drivers)?;
+    let kernel = release.uncompressed_image(&session.toolbox)?;
+    let disks = session.disks()?;
+    for disk in &disks {
+        session.toolbox.bind(disk)?;
+    }
+    let (dir, options) = (session.dir.path(), session.options);
+    let (status, out) = (dir.join("status"), dir.join("out"));
+
+    let mut qemu = session.toolbox.command(dir, "qemu-system-x86_64");
+    qemu.args(["-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16"]);
+    qemu.args(["-smp", &cpus.to_string(), "-m", &options.memory.to_string()]);
+    qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    qemu.args(["-device", "pvpanic", "-action", "panic=exit-failure"]);
+    qemu.args(["-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal"]);
+    qemu.arg("-serial").arg(format!("file:{}", session.console().display()));
+    qemu.arg("-serial").arg(format!("file:{}", status.display()));
+    for (number, disk) in disks.iter().enumerate() {
+        add_disk(&mut qemu, disk, &format!("disk{number}"), Keep::Yes);
+    }
+    if let Some(userland) = &session.userland {
+        add_disk(&mut qemu, userland, "userland", Keep::No);
+    }
+    if options.out.is_some() {
+        File::create(&out)?.set_len(OUT_SIZE)?;
+        add_disk(&mut qemu, &out, "out", Keep::Yes);
+    }
+    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
+    // no_timer_check: emulated timers are late, and a kernel that measures them gives up on them.
+    let line = "console=ttyS1 loglevel=7 panic=-1 oops=panic no_timer_check";
+    qemu.arg("-append").arg(format!("{line} {}", options.append));
+
+    let ended = session.run(qemu)?;
+    let status = reported(&fs::read(&status).unwrap_or_default());
+    if let Some(target) = &options.out
+        && status.is_some()
+    {
+        fs::create_dir_all(target)?;
+        run(Command::new("tar").arg("-xf").arg(&out).arg("-C").arg(target))?;
+    }
+    session.verdict(status, ended.is_none())
+}
+
+/// Whether what the guest writes stays.
+enum Keep {
+    Yes,
+    No,
+}
+
+/// The guest's disks answer a flush at once: the machine that could lose them does not exist.
+fn add_disk(qemu: &mut Command, file: &Path, serial: &str, keep: Keep) {
+    let snapshot = match keep {
+        Keep::Yes => "off",
+        Keep::No => "on",
+    };
+    let drive =
+        format!("if=none,id={serial},format=raw,cache=unsafe,snapshot={snapshot},file={}", file.display());
+    qemu.arg("-drive").arg(drive);
+    qemu.arg("-device").arg(format!("virtio-blk-pci,drive={serial},serial={serial}"));
+}
