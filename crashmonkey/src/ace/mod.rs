@@ -16,7 +16,7 @@ pub mod fingerprint;
 pub mod name;
 mod overlap;
 
-use bounds::{Bounds, Core, Kind, PersistencePoints, Profile};
+use bounds::{Bounds, Core, PersistencePoints, Profile};
 use deps::{Builder, Persistence};
 pub use fingerprint::Fingerprint;
 use name::{Name, Names};
@@ -250,11 +250,6 @@ impl Iterator for Workloads<'_> {
         self.advance();
         Some(Builder::build(&self.generator.bounds, &steps))
     }
-}
-
-/// Whether a kind of operation carries a checkpoint of its own.
-pub fn carries_checkpoint(kind: Kind) -> bool {
-    matches!(kind, Kind::MmapWrite | Kind::Fdatasync)
 }
 
 #[cfg(test)]
