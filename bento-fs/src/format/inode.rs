@@ -462,3 +462,8 @@ fn checksum(raw: &RawInode, ino: InodeNo, seed: u32) -> u32 {
     let seed = crc(number, raw.generation.as_bytes());
     crc(seed, raw.as_bytes().get(4..).unwrap_or(&[]))
 }
+
+/// The checksum that the 256 bytes of a record should have: for tools that repair or damage.
+pub fn checksum_of(bytes: &[u8], ino: InodeNo, seed: u32) -> u32 {
+    RawInode::ref_from_prefix(bytes).map_or(0, |(raw, _)| checksum(raw, ino, seed))
+}

@@ -5,6 +5,8 @@
 pub struct Layout {
     /// The name of the Rust type.
     pub name: &'static str,
+    /// The module that declares it.
+    pub module: &'static str,
     /// Bytes on disk.
     pub size: usize,
     /// The fields, in order, without gaps.
@@ -44,6 +46,7 @@ macro_rules! raw {
             /// Name, size and fields, for the test against `docs/format.md`.
             pub const LAYOUT: $crate::format::raw::Layout = $crate::format::raw::Layout {
                 name: stringify!($name),
+                module: module_path!(),
                 size: core::mem::size_of::<$name>(),
                 fields: &[$($crate::format::raw::Field {
                     name: stringify!($field),
