@@ -88,7 +88,7 @@ opcodes! {
     Bmap = 37, "Maps a file block to a device block.";
     Destroy = 38, "Closes the connection of a block device.";
     Ioctl = 39, "Device control, inode flags among them.";
-    NotifyReply = 41, "Answers a notification of ours; has no reply.";
+    NotifyReply = 41, "Cached data that a notification asked for; has no reply.";
     BatchForget = 42, "Many Forgets in one; has no reply.";
     Fallocate = 43, "Allocates, punches, or zeroes a range.";
     Readdirplus = 44, "Lists a directory, with the attributes of each entry.";
@@ -109,8 +109,6 @@ pub enum NotifyCode {
     InvalInode = 2,
     /// Drop a cached name.
     InvalEntry = 3,
-    /// Send cached data, as a [`Opcode::NotifyReply`].
-    Retrieve = 5,
     /// Send again every request that was read and not answered.
     Resend = 7,
 }
@@ -238,9 +236,6 @@ macro_rules! wire {
             }
             const _: () = assert!(size_of::<$name>() == $size);
         )*
-
-        #[cfg(test)]
-        pub(crate) const WIRE_SIZES: &[(&str, usize)] = &[$((stringify!($name), $size),)*];
     };
 }
 
@@ -617,14 +612,6 @@ wire! {
         parent: u64 = "The directory.",
         namelen: u32 = "Length of the name.",
         flags: u32 = "1: expire only.",
-    }
-    /// [`NotifyCode::Retrieve`].
-    NotifyRetrieveOut[32] {
-        notify_unique: u64 = "Comes back as the `unique` of the answer.",
-        nodeid: u64 = "The inode.",
-        offset: u64 = "Start.",
-        size: u32 = "Length.",
-        reserved: u32 = "Zero.",
     }
     /// NOTIFY_REPLY; the data follows.
     NotifyRetrieveIn[40] {

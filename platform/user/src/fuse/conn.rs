@@ -119,7 +119,7 @@ impl Negotiated {
             max_readahead: agreed.max_readahead,
             flags: low,
             max_background: agreed.max_background,
-            congestion_threshold: agreed.max_background / 4 * 3,
+            congestion_threshold: agreed.max_background - agreed.max_background / 4,
             max_write: agreed.max_write,
             time_gran: 1,
             max_pages: agreed.max_pages,
@@ -199,7 +199,8 @@ impl Connection {
     pub fn handshake(device: OwnedFd, config: &InitConfig) -> Result<Self, HandshakeError> {
         let mut buffer = Buffer::new(usize::try_from(config.max_write).unwrap_or(0), 0);
         loop {
-            let len = receive(device.as_fd(), buffer.bytes()).map_err(HandshakeError::Ended)?;
+            let received = receive(device.as_fd(), buffer.bytes()).map_err(HandshakeError::Ended)?;
+            let Some(len) = received else { continue };
             let message = buffer.bytes().get(..len).unwrap_or_default();
             let Ok((header, Op::Init(init))) = decode(message) else {
                 return Err(HandshakeError::NotInit);
@@ -243,8 +244,8 @@ impl Connection {
         Buffer::new(self.state.payload_max(), 0)
     }
 
-    /// Waits for a request; its length.
-    pub fn receive(&self, buffer: &mut Buffer) -> Result<usize, End> {
+    /// Waits for a request; its length, or `None` if a signal came first.
+    pub fn receive(&self, buffer: &mut Buffer) -> Result<Option<usize>, End> {
         receive(self.device.as_fd(), buffer.bytes())
     }
 
@@ -287,14 +288,15 @@ fn answer_init(device: BorrowedFd<'_>, unique: u64, out: &abi::InitOut) -> Resul
     })
 }
 
-fn receive(device: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, End> {
+fn receive(device: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, End> {
     loop {
         match rustix::io::read(device, &mut *buffer) {
             // A stream that ends is no device: the far side of a test's socket.
             Ok(0) => return Err(End::Unmounted),
-            Ok(len) => return Ok(len),
-            // ENOENT: the request was taken back before we got it.
-            Err(Errno::INTR | Errno::NOENT) => {}
+            Ok(len) => return Ok(Some(len)),
+            Err(Errno::INTR) => return Ok(None),
+            // The request was taken back before we got it.
+            Err(Errno::NOENT) => {}
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(&device, PollFlags::IN)], None);
             }

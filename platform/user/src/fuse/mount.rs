@@ -5,7 +5,8 @@
 //! and let umount(2) wait for the answer.
 //!
 //! A path says nothing about what is mounted there by the time one looks. So everything here first compares
-//! device numbers, by a statx(2) that is answered without asking any server, and leaves foreign mounts alone.
+//! device numbers and mount ids, by a statx(2) that is answered without asking any server, and leaves foreign
+//! mounts alone.
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
@@ -212,7 +213,7 @@ enum Way {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     dir: PathBuf,
-    device: (u32, u32),
+    identity: Identity,
     kind: Source,
     way: Way,
 }
@@ -231,7 +232,7 @@ pub fn mount(dir: &Path, options: &MountOptions) -> Result<(OwnedFd, Mount), Mou
         (mount_by_helper(dir, options)?, Way::Helper)
     };
     let place = Place::at(dir).map_err(directory)?;
-    Ok((fd, Mount { dir: dir.clone(), device: place.device, kind: options.kind, way }))
+    Ok((fd, Mount { dir: dir.clone(), identity: place.identity, kind: options.kind, way }))
 }
 
 fn mount_directly(dir: &Path, options: &MountOptions) -> Result<OwnedFd, MountError> {
@@ -294,12 +295,12 @@ impl Mount {
 
     /// Major and minor number of its `st_dev`.
     pub fn device(&self) -> (u32, u32) {
-        self.device
+        self.identity.device
     }
 
     /// Whether it is still what one finds at its path.
     pub fn is_in_place(&self) -> bool {
-        Place::at(&self.dir).is_ok_and(|place| place.is_root && place.device == self.device)
+        Place::at(&self.dir).is_ok_and(|place| place.is_root && place.identity.matches(&self.identity))
     }
 
     /// Unmounts it, unless something else is at its path by now. Never call this from a thread that serves it.
@@ -315,7 +316,7 @@ impl Mount {
 
     /// Sets how far the kernel reads ahead. To be called after the handshake, which lowers it; root only.
     pub fn set_read_ahead(&self, kib: u32) -> io::Result<()> {
-        let (major, minor) = self.device;
+        let (major, minor) = self.device();
         let suffix = match self.kind {
             Source::Image => "",
             Source::BlockDevice => "-fuseblk",
@@ -350,27 +351,52 @@ fn unmount_by_helper(dir: &Path, how: Detach) -> Result<(), UnmountError> {
     Err(refused(said.trim().to_owned()))
 }
 
+/// Tells mounts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    /// Reused as soon as its mount is gone.
+    device: (u32, u32),
+    /// Never reused; Linux 6.8 and later.
+    unique: Option<u64>,
+}
+
+impl Identity {
+    fn matches(&self, other: &Self) -> bool {
+        let unique = match (self.unique, other.unique) {
+            (Some(this), Some(that)) => this == that,
+            _ => true,
+        };
+        self.device == other.device && unique
+    }
+}
+
 /// What is at a path, found out without a request to whoever serves it.
 struct Place {
-    device: (u32, u32),
+    identity: Identity,
     is_root: bool,
 }
 
 impl Place {
+    /// `STATX_MNT_ID_UNIQUE`, which rustix does not name.
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
     fn at(path: &Path) -> Result<Self, Errno> {
-        // An empty mask is what lets root look at a mount that belongs to another user alone.
         let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-        let found: Statx = statx(CWD, path, flags, StatxFlags::empty())?;
-        Ok(Self {
+        // Not even root may ask anything of a mount that belongs to another user alone; nothing, it may.
+        let found: Statx = statx(CWD, path, flags, Self::UNIQUE)
+            .or_else(|_| statx(CWD, path, flags, StatxFlags::empty()))?;
+        let is_unique = found.stx_mask & Self::UNIQUE.bits() != 0;
+        let identity = Identity {
             device: (found.stx_dev_major, found.stx_dev_minor),
-            is_root: found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
-        })
+            unique: is_unique.then_some(found.stx_mnt_id),
+        };
+        Ok(Self { identity, is_root: found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) })
     }
 
     /// Whether this is a mount of our type.
     fn is_bento(&self) -> bool {
         let Ok(table) = fs::read_to_string("/proc/self/mountinfo") else { return false };
-        is_bento_in(&table, self.device)
+        is_bento_in(&table, self.identity.device)
     }
 }
 

@@ -1,31 +1,30 @@
-//! The worker threads: one leads, the others rest or work.
+//! The worker threads: some lead, the others rest, or sleep inside a handler.
 //!
-//! The leader holds the *baton*: the right to read from the device. It serves what it reads itself, so with one
-//! client the same thread (and CPU, and cache) does everything, in two system calls a request. It passes the
-//! baton on before it serves only if more requests wait, or when the handler is about to sleep. Those at rest
-//! are called last-in first-out, so that the warm ones work and the others stay asleep: two readers blocked
-//! on one device alternate, and cost a fifth.
+//! A leader reads from the device and serves what it reads itself. With one client there is one leader, so
+//! the same thread (and CPU, and cache) does everything, in two system calls a request. It calls another one
+//! up only when more requests wait than it can read, and that one retires when this has not been so for a
+//! while: two readers blocked on one device alternate, and cost a fifth. A handler that is about to sleep stops
+//! leading; if nobody else leads, someone takes its place. Those at rest are called last-in first-out, so
+//! that the warm ones work.
 //!
-//! At most `cpus` threads compute; those asleep in a handler do not count, up to `threads` in all.
+//! At most `cpus` threads lead; those asleep in a handler come on top, up to `threads` in all. If there is
+//! nobody left to lead, requests wait in the kernel until a sleeper is back.
 //!
 //! # Locking
 //!
-//! One mutex, taken when the baton changes hands, never by a leader that keeps it. Nothing is called under it
-//! but the spawning of a thread.
+//! One mutex, taken when the number of leaders changes, never by one who goes on leading. Nothing is called
+//! under it but the spawning of a thread.
 
 use super::conn::End;
+use crate::sys::ThreadId;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// What a worker that served without the baton was doing; it is counted until it reports back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Load {
-    Computing,
-    Sleeping,
-}
+/// How long to give leaders that were woken before waking them once more.
+const WAKE_AGAIN: Duration = Duration::from_micros(500);
 
 /// What a worker does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,52 +40,60 @@ enum Phase {
     Ended(End),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Baton {
-    Free,
-    Held,
-}
-
-/// A thread at rest. `called` comes with the baton, unless the pool has ended.
-struct Seat {
-    thread: Thread,
+/// One worker, as the others see it.
+#[derive(Default)]
+pub(super) struct Seat {
+    thread: OnceLock<Thread>,
+    /// It is to get up: to lead, or because the pool has ended.
     called: AtomicBool,
+    /// Its thread while that is in read(2), or close to it; 0 otherwise.
+    reading: AtomicU32,
 }
 
 impl Seat {
+    /// The worker's first act.
+    pub(super) fn take(&self) {
+        let _ = self.thread.set(std::thread::current());
+    }
+
     fn call(&self) {
         self.called.store(true, Ordering::Release);
-        self.thread.unpark();
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    fn wait_for_call(&self) {
+        while !self.called.swap(false, Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+
+    /// The worker has read.
+    pub(super) fn end_reading(&self) {
+        self.reading.store(0, Ordering::Release);
     }
 }
 
 struct State {
     phase: Phase,
-    baton: Baton,
-    resting: Vec<Arc<Seat>>,
-    computing: usize,
+    leaders: usize,
     sleeping: usize,
+    seats: Vec<Arc<Seat>>,
+    resting: Vec<Arc<Seat>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl State {
-    fn load(&mut self, load: Load) -> &mut usize {
-        match load {
-            Load::Computing => &mut self.computing,
-            Load::Sleeping => &mut self.sleeping,
-        }
-    }
-
-    fn is_drained(&self) -> bool {
-        self.baton == Baton::Free && self.computing == 0 && self.sleeping == 0
-    }
-}
+/// Makes a worker for a seat; it begins as a leader.
+pub(super) type Spawn<'a> = &'a dyn Fn(Arc<Seat>) -> io::Result<JoinHandle<()>>;
 
 pub(super) struct Pool {
     state: Mutex<State>,
     changed: Condvar,
-    /// Whether a leader must look at the phase before it reads again.
+    /// Whether leaders must look at the phase before they read again.
     attention: AtomicBool,
+    /// As in `State`, to be read without the lock.
+    leaders: AtomicUsize,
     cpus: usize,
     most_threads: usize,
 }
@@ -95,16 +102,17 @@ impl Pool {
     pub(super) fn new(cpus: usize, most_threads: usize) -> Self {
         let state = State {
             phase: Phase::Serving,
-            baton: Baton::Free,
-            resting: Vec::new(),
-            computing: 0,
+            leaders: 0,
             sleeping: 0,
+            seats: Vec::new(),
+            resting: Vec::new(),
             threads: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
             attention: AtomicBool::new(false),
+            leaders: AtomicUsize::new(0),
             cpus: cpus.max(1),
             most_threads: most_threads.max(1),
         }
@@ -115,87 +123,116 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether passing the baton on for the sake of a queue can help at all.
-    pub(super) fn is_parallel(&self) -> bool {
-        self.cpus > 1
+    fn set_leaders(&self, state: &mut State, leaders: usize) {
+        state.leaders = leaders;
+        self.leaders.store(leaders, Ordering::Relaxed);
     }
 
-    pub(super) fn needs_attention(&self) -> bool {
-        self.attention.load(Ordering::Acquire)
-    }
-
-    /// Gives the free baton to someone: a thread at rest, or a new one. Stays free if there is nobody; the next
-    /// worker that reports back takes it.
-    fn pass(&self, state: &mut State, spawn: &dyn Fn() -> io::Result<JoinHandle<()>>) -> io::Result<()> {
-        if state.phase != Phase::Serving || state.baton == Baton::Held || state.computing >= self.cpus {
+    /// One more leader, if there may be one and somebody is free: at rest, or not born yet.
+    fn add_leader(&self, state: &mut State, spawn: Spawn<'_>) -> io::Result<()> {
+        if state.phase != Phase::Serving || state.leaders >= self.cpus {
             return Ok(());
         }
         if let Some(seat) = state.resting.pop() {
-            state.baton = Baton::Held;
             seat.call();
         } else if state.threads.len() < self.most_threads {
-            state.threads.push(spawn()?);
-            state.baton = Baton::Held;
+            let seat = Arc::<Seat>::default();
+            state.threads.push(spawn(Arc::clone(&seat))?);
+            state.seats.push(seat);
+        } else {
+            return Ok(());
         }
+        self.set_leaders(state, state.leaders + 1);
         Ok(())
     }
 
     /// Starts the first worker.
-    pub(super) fn start(&self, spawn: &dyn Fn() -> io::Result<JoinHandle<()>>) -> io::Result<()> {
-        self.pass(&mut self.lock(), spawn)
+    pub(super) fn start(&self, spawn: Spawn<'_>) -> io::Result<()> {
+        self.add_leader(&mut self.lock(), spawn)
     }
 
-    /// The leader lets go of the baton, and goes on to serve.
-    pub(super) fn hand_over(&self, load: Load, spawn: &dyn Fn() -> io::Result<JoinHandle<()>>) {
-        let mut state = self.lock();
-        state.baton = Baton::Free;
-        *state.load(load) += 1;
-        // A thread that cannot be made is no error: the baton is free, and this worker comes back for it.
-        let _ = self.pass(&mut state, spawn);
+    /// Whether another leader would be allowed.
+    pub(super) fn may_recruit(&self) -> bool {
+        self.leaders.load(Ordering::Relaxed) < self.cpus
     }
 
-    /// A worker without the baton is about to sleep: its CPU is free for another.
-    pub(super) fn fall_asleep(&self, spawn: &dyn Fn() -> io::Result<JoinHandle<()>>) {
-        let mut state = self.lock();
-        state.computing = state.computing.saturating_sub(1);
-        state.sleeping += 1;
-        let _ = self.pass(&mut state, spawn);
+    /// A leader found more requests than its own.
+    pub(super) fn recruit(&self, spawn: Spawn<'_>) {
+        // That a thread cannot be made is no error: those that exist serve everything, only later.
+        let _ = self.add_leader(&mut self.lock(), spawn);
     }
 
-    /// A worker without the baton has answered. Returns when it is to lead, or to go.
-    pub(super) fn report_back(&self, load: Load) -> Next {
+    /// Whether a leader is not the only one.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.leaders.load(Ordering::Relaxed) > 1
+    }
+
+    /// A leader has found nothing more to do than others can do. Returns when it is to lead again, or to go.
+    pub(super) fn retire(&self, seat: &Arc<Seat>) -> Next {
         let mut state = self.lock();
-        let count = state.load(load);
-        *count = count.saturating_sub(1);
-        if state.phase == Phase::Serving && state.baton == Baton::Free {
-            state.baton = Baton::Held;
+        if state.phase == Phase::Serving && state.leaders <= 1 {
             return Next::Lead;
         }
-        self.rest(state)
+        let leaders = state.leaders.saturating_sub(1);
+        self.set_leaders(&mut state, leaders);
+        self.rest(state, seat)
     }
 
-    /// The leader found [`needs_attention`](Self::needs_attention) set, between two requests.
-    pub(super) fn stand_down(&self) -> Next {
+    /// A leader is about to sleep inside the handler.
+    pub(super) fn fall_asleep(&self, spawn: Spawn<'_>) {
+        let mut state = self.lock();
+        let leaders = state.leaders.saturating_sub(1);
+        self.set_leaders(&mut state, leaders);
+        state.sleeping += 1;
+        if leaders == 0 {
+            let _ = self.add_leader(&mut state, spawn);
+        }
+    }
+
+    /// A sleeper has answered. Returns when it is to lead, or to go.
+    pub(super) fn wake_up(&self, seat: &Arc<Seat>) -> Next {
+        let mut state = self.lock();
+        state.sleeping = state.sleeping.saturating_sub(1);
+        if state.phase == Phase::Serving && state.leaders == 0 {
+            self.set_leaders(&mut state, 1);
+            return Next::Lead;
+        }
+        self.rest(state, seat)
+    }
+
+    fn rest(&self, mut state: MutexGuard<'_, State>, seat: &Arc<Seat>) -> Next {
+        if matches!(state.phase, Phase::Ended(_)) {
+            return Next::Exit;
+        }
+        state.resting.push(Arc::clone(seat));
+        drop(state);
+        self.changed.notify_all();
+        seat.wait_for_call();
+        if matches!(self.lock().phase, Phase::Ended(_)) { Next::Exit } else { Next::Lead }
+    }
+
+    /// A leader is about to read. `false` if it must [`stand_down`](Self::stand_down) instead.
+    ///
+    /// It says so before it looks at `attention`, and a pauser sets `attention` before it looks at `reading`:
+    /// whatever the order, one sees the other.
+    pub(super) fn begin_reading(&self, seat: &Seat, thread: ThreadId) -> bool {
+        seat.reading.store(thread.raw(), Ordering::SeqCst);
+        let go = !self.attention.load(Ordering::SeqCst);
+        if !go {
+            seat.end_reading();
+        }
+        go
+    }
+
+    /// A leader was told not to read, between two requests.
+    pub(super) fn stand_down(&self, seat: &Arc<Seat>) -> Next {
         let mut state = self.lock();
         if state.phase == Phase::Serving {
             return Next::Lead;
         }
-        state.baton = Baton::Free;
-        self.rest(state)
-    }
-
-    fn rest(&self, mut state: MutexGuard<'_, State>) -> Next {
-        if matches!(state.phase, Phase::Ended(_)) {
-            return Next::Exit;
-        }
-        let seat = Arc::new(Seat { thread: std::thread::current(), called: AtomicBool::new(false) });
-        state.resting.push(Arc::clone(&seat));
-        drop(state);
-        self.changed.notify_all();
-        while !seat.called.load(Ordering::Acquire) {
-            std::thread::park();
-        }
-        if matches!(self.lock().phase, Phase::Ended(_)) { Next::Exit } else { Next::Lead }
+        let leaders = state.leaders.saturating_sub(1);
+        self.set_leaders(&mut state, leaders);
+        self.rest(state, seat)
     }
 
     /// Nothing more is to be served. The first reason counts.
@@ -204,21 +241,22 @@ impl Pool {
         if !matches!(state.phase, Phase::Ended(_)) {
             state.phase = Phase::Ended(reason);
         }
-        self.attention.store(true, Ordering::Release);
+        self.attention.store(true, Ordering::SeqCst);
         for seat in state.resting.drain(..) {
             seat.call();
         }
         self.changed.notify_all();
     }
 
-    /// Asks for a pause; from now on nobody but a leader that is in read(2) already reads.
+    /// Asks for a pause; from now on nobody but leaders that are in read(2) already reads. What those read is
+    /// served before they stand down.
     pub(super) fn request_pause(&self) -> Result<(), End> {
         let mut state = self.lock();
         if let Phase::Ended(end) = state.phase {
             return Err(end);
         }
         state.phase = Phase::Paused;
-        self.attention.store(true, Ordering::Release);
+        self.attention.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -230,23 +268,30 @@ impl Pool {
             if let Phase::Ended(end) = state.phase {
                 return Err(end);
             }
-            if state.is_drained() {
+            if state.leaders == 0 && state.sleeping == 0 {
                 return Ok(true);
             }
             let Some(left) = until.checked_duration_since(Instant::now()) else { return Ok(false) };
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            // The signal may arrive just before read(2), and be lost: hence again and again.
+            for seat in &state.seats {
+                if let Some(thread) = ThreadId::from_raw(seat.reading.load(Ordering::SeqCst)) {
+                    thread.wake();
+                }
+            }
+            let wait = left.min(WAKE_AGAIN);
+            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Ends a pause.
-    pub(super) fn resume(&self, spawn: &dyn Fn() -> io::Result<JoinHandle<()>>) -> io::Result<()> {
+    pub(super) fn resume(&self, spawn: Spawn<'_>) -> io::Result<()> {
         let mut state = self.lock();
         if state.phase != Phase::Paused {
             return Ok(());
         }
         state.phase = Phase::Serving;
-        self.attention.store(false, Ordering::Release);
-        self.pass(&mut state, spawn)
+        self.attention.store(false, Ordering::SeqCst);
+        if state.leaders == 0 { self.add_leader(&mut state, spawn) } else { Ok(()) }
     }
 
     /// Waits for the end, and for every worker.

@@ -249,17 +249,12 @@ pub enum Notification<'a> {
         /// The name.
         name: &'a [u8],
     },
-    /// Send a NOTIFY_REPLY about this inode.
-    Retrieve {
-        /// The inode; the root is always known to the kernel.
-        nodeid: u64,
-    },
     /// Send again what was read and not answered. Only after its reader is surely dead.
     Resend,
 }
 
 /// Room for the fixed part of any notification.
-pub const NOTIFICATION_MAX: usize = 32;
+pub const NOTIFICATION_MAX: usize = 24;
 
 impl<'a> Notification<'a> {
     /// What to put into the header's `error` field.
@@ -267,7 +262,6 @@ impl<'a> Notification<'a> {
         match self {
             Notification::InvalInode { .. } => NotifyCode::InvalInode,
             Notification::InvalEntry { .. } => NotifyCode::InvalEntry,
-            Notification::Retrieve { .. } => NotifyCode::Retrieve,
             Notification::Resend => NotifyCode::Resend,
         }
     }
@@ -284,9 +278,6 @@ impl<'a> Notification<'a> {
                 tail = [name, b"\0"];
                 let namelen = u32::try_from(name.len()).unwrap_or(u32::MAX);
                 fixed.put(&abi::NotifyInvalEntryOut { parent, namelen, flags: 0 })
-            }
-            Notification::Retrieve { nodeid } => {
-                fixed.put(&abi::NotifyRetrieveOut { nodeid, ..abi::NotifyRetrieveOut::default() })
             }
             Notification::Resend => Ok(()),
         };

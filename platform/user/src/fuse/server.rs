@@ -4,17 +4,17 @@
 //! requests wait in the kernel. A paused or stopped connection can be served on, by this server, or by
 //! another process that is given the descriptor and [`Negotiated`](super::conn::Negotiated).
 //!
-//! How a leader that sleeps in read(2) is reached for a pause: by a request. A `Retrieve` notification makes
-//! the kernel send us a NOTIFY_REPLY. That keeps the usual path at two system calls for a request (a poll(2)
-//! of device and eventfd before each read would be a third), needs no signals, and cannot be lost: if the
-//! leader was not in read(2) yet, the NOTIFY_REPLY waits for it, or for whoever serves next.
+//! A leader that sleeps in read(2) is woken for a pause by a signal ([`crate::sys`]). That keeps the usual path
+//! at two system calls for a request; a poll(2) of device and eventfd before each read would be a third, an
+//! eighth of the cost of a small request.
 
-use super::abi::{self, Opcode};
+use super::abi::Opcode;
 use super::conn::{Buffer, Connection, End, SendError};
-use super::pool::{Load, Next, Pool};
+use super::pool::{Next, Pool, Seat};
 use super::prime::{Opens, Primer};
-use super::reply::{self, Notification, ReplyBuf};
+use super::reply::{self, ReplyBuf};
 use super::request::{DecodeError, Header, Op, decode};
+use crate::sys;
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::io;
@@ -31,8 +31,8 @@ use thiserror::Error;
 /// nothing); `Err` sends the error number and drops what is in `reply`. ENOSYS makes the kernel never send
 /// that opcode again, so it is right for what is not supported at all, and wrong for one file.
 ///
-/// FORGET and BATCH_FORGET have no reply; what is returned for them is not looked at. INIT, INTERRUPT,
-/// NOTIFY_REPLY and, with [`Opens::Stateless`], opens and closes never arrive here. DESTROY does (block devices
+/// FORGET and BATCH_FORGET have no reply; what is returned for them is not looked at, and node ids that the
+/// handler does not know are to be passed over. INIT, INTERRUPT, NOTIFY_REPLY and, with [`Opens::Stateless`], opens and closes never arrive here. DESTROY does (block devices
 /// only): umount(2) waits for its answer, so this is where to commit.
 ///
 /// A panic is answered with EIO; the thread goes on.
@@ -161,8 +161,10 @@ struct Shared<H> {
 }
 
 impl<H: Handler + 'static> Server<H> {
-    /// Begins to serve, on threads of its own.
+    /// Begins to serve, on threads of its own. They inherit the caller's signal mask, which must let SIGURG
+    /// through: it is what wakes them for a pause.
     pub fn start(connection: Connection, handler: H, options: ServerOptions) -> io::Result<Self> {
+        sys::make_threads_wakeable()?;
         let shared = Arc::new(Shared {
             connection,
             handler,
@@ -170,7 +172,7 @@ impl<H: Handler + 'static> Server<H> {
             counts: RequestCounts::new(),
             pool: Pool::new(options.cpus, options.threads),
         });
-        shared.pool.start(&|| spawn(&shared))?;
+        shared.pool.start(&|seat| spawn(&shared, seat))?;
         Ok(Self { shared })
     }
 
@@ -194,9 +196,6 @@ impl<H: Handler + 'static> Server<H> {
     pub fn pause(&self, budget: Duration) -> Result<(), PauseError> {
         let pool = &self.shared.pool;
         pool.request_pause().map_err(PauseError::Ended)?;
-        // Errors do not matter here: without a connection there will be an end, and without a leader in
-        // read(2) nobody needs to be woken.
-        let _ = self.shared.connection.notify(Notification::Retrieve { nodeid: abi::ROOT_ID });
         match pool.wait_drained(budget) {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -209,7 +208,7 @@ impl<H: Handler + 'static> Server<H> {
 
     /// Goes on after a pause. No effect on a server that is not paused.
     pub fn resume(&self) {
-        if let Err(error) = self.shared.pool.resume(&|| spawn(&self.shared)) {
+        if let Err(error) = self.shared.pool.resume(&|seat| spawn(&self.shared, seat)) {
             // Only a pool without a single thread needs to spawn here, and it has had one since `start`.
             log::error!("cannot resume serving FUSE requests: {error}");
         }
@@ -229,13 +228,13 @@ impl<H: Handler + 'static> Server<H> {
     }
 }
 
-fn spawn<H: Handler + 'static>(shared: &Arc<Shared<H>>) -> io::Result<JoinHandle<()>> {
+fn spawn<H: Handler + 'static>(shared: &Arc<Shared<H>>, seat: Arc<Seat>) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("bento-fuse".into()).spawn(move || Worker::new(shared).run())
+    std::thread::Builder::new().name("bento-fuse".into()).spawn(move || Worker::new(shared, seat).run())
 }
 
-/// When to ask whether more requests wait. The question is a system call, a tenth of a small request: it is
-/// asked each time while the answer is yes, and now and then while it is no.
+/// When to ask whether more requests wait, and what the answers mean. The question is a system call, a tenth
+/// of a small request: it is asked each time while the answer is yes, and now and then while it is no.
 struct Pacer {
     eager: u32,
     quiet: u32,
@@ -245,6 +244,11 @@ impl Pacer {
     const EAGER: u32 = 16;
     const QUIET: u32 = 8;
 
+    /// For one who was just called up, because there was more.
+    fn new() -> Self {
+        Self { eager: Self::EAGER, quiet: 0 }
+    }
+
     fn due(&mut self) -> bool {
         self.quiet = (self.quiet + 1) % Self::QUIET;
         self.eager > 0 || self.quiet == 0
@@ -253,77 +257,86 @@ impl Pacer {
     fn found(&mut self, more: bool) {
         self.eager = if more { Self::EAGER } else { self.eager.saturating_sub(1) };
     }
+
+    fn is_idle(&self) -> bool {
+        self.eager == 0
+    }
 }
 
-/// One thread. Starts with the baton.
+/// One thread. Starts as a leader.
 struct Worker<H: Handler + 'static> {
     shared: Arc<Shared<H>>,
+    seat: Arc<Seat>,
+    thread: sys::ThreadId,
     request: Buffer,
     reply: Buffer,
     pacer: Pacer,
 }
 
 impl<H: Handler + 'static> Worker<H> {
-    fn new(shared: Arc<Shared<H>>) -> Self {
+    fn new(shared: Arc<Shared<H>>, seat: Arc<Seat>) -> Self {
+        seat.take();
         let request = shared.connection.request_buffer();
         let reply = shared.connection.reply_buffer();
-        Self { shared, request, reply, pacer: Pacer { eager: 0, quiet: 0 } }
+        Self { shared, seat, thread: sys::ThreadId::current(), request, reply, pacer: Pacer::new() }
     }
 
     fn run(mut self) {
         while self.lead() == Next::Lead {}
     }
 
-    /// With the baton: reads and serves one request, and comes back when it holds the baton again.
+    /// Reads and serves one request; comes back when it is to lead again.
     fn lead(&mut self) -> Next {
-        let pool = &self.shared.pool;
-        if pool.needs_attention() {
-            return pool.stand_down();
+        if !self.shared.pool.begin_reading(&self.seat, self.thread) {
+            return self.shared.pool.stand_down(&self.seat);
         }
-        let len = match self.shared.connection.receive(&mut self.request) {
-            Ok(len) => len,
+        let received = self.shared.connection.receive(&mut self.request);
+        self.seat.end_reading();
+        let len = match received {
+            Ok(Some(len)) => len,
+            Ok(None) => return Next::Lead,
             Err(end) => {
-                pool.end(end);
+                self.shared.pool.end(end);
                 return Next::Exit;
             }
         };
-        let turn = Turn { shared: &self.shared, load: Cell::new(None) };
-        if pool.is_parallel() && self.pacer.due() {
-            let more = self.shared.connection.readable();
-            self.pacer.found(more);
-            if more {
-                turn.hand_over(Load::Computing);
-            }
-        }
+        self.look_around();
+        let turn = Turn { shared: &self.shared, asleep: Cell::new(false) };
         let message = self.request.bytes().get(..len).unwrap_or_default();
         self.shared.serve(&turn, message, self.reply.bytes());
-        match turn.load.get() {
-            None => Next::Lead,
-            Some(load) => pool.report_back(load),
+        if turn.asleep.get() {
+            return self.shared.pool.wake_up(&self.seat);
+        }
+        if self.pacer.is_idle() && self.shared.pool.is_crowded() {
+            self.pacer = Pacer::new();
+            return self.shared.pool.retire(&self.seat);
+        }
+        Next::Lead
+    }
+
+    /// Calls for help if more requests wait than this one.
+    fn look_around(&mut self) {
+        let pool = &self.shared.pool;
+        if (pool.may_recruit() || pool.is_crowded()) && self.pacer.due() {
+            let more = self.shared.connection.readable();
+            self.pacer.found(more);
+            if more && pool.may_recruit() {
+                pool.recruit(&|seat| spawn(&self.shared, seat));
+            }
         }
     }
 }
 
-/// One request's dealings with the pool: `load` is `None` while its thread holds the baton.
+/// One request's dealings with the pool.
 struct Turn<'a, H: Handler + 'static> {
     shared: &'a Arc<Shared<H>>,
-    load: Cell<Option<Load>>,
+    asleep: Cell<bool>,
 }
 
 impl<H: Handler + 'static> Turn<'_, H> {
-    fn hand_over(&self, load: Load) {
-        self.load.set(Some(load));
-        self.shared.pool.hand_over(load, &|| spawn(self.shared));
-    }
-
     fn will_block(&self) {
-        match self.load.get() {
-            None => self.hand_over(Load::Sleeping),
-            Some(Load::Computing) => {
-                self.load.set(Some(Load::Sleeping));
-                self.shared.pool.fall_asleep(&|| spawn(self.shared));
-            }
-            Some(Load::Sleeping) => {}
+        if !self.asleep.replace(true) {
+            self.shared.pool.fall_asleep(&|seat| spawn(self.shared, seat));
         }
     }
 }
@@ -337,7 +350,7 @@ impl<H: Handler + 'static> Shared<H> {
         self.counts.add(header.opcode);
         let mut reply = ReplyBuf::new(space);
         let result = match op {
-            // Only wakes a leader up; see the top of this file.
+            // We never ask for cached data.
             Op::NotifyReply { .. } => return,
             // ENOSYS once, and the kernel sends no more of them: nothing here is worth cutting short.
             Op::Interrupt { .. } | Op::Unknown => Err(Errno::NOSYS),
