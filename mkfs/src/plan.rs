@@ -255,7 +255,11 @@ fn geometry(options: &Options, blocks: u64) -> Result<Geometry, PlanError> {
     if tail < least {
         geometry.blocks_total = blocks - tail;
     }
-    if geometry.groups == 0 { Err(too_small) } else { Ok(geometry) }
+    match options.inodes {
+        _ if geometry.groups == 0 => Err(too_small),
+        Some(inodes) if inodes > geometry.inodes_total() => Err(PlanError::Inodes(inodes, geometry.inodes_total())),
+        _ => Ok(geometry),
+    }
 }
 
 /// Blocks of a group: the most that its bitmap holds, less on a small volume, so that it has a superblock copy and

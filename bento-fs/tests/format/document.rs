@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 const DOCUMENT: &str = include_str!("../../../docs/format.md");
 
-/// The cells of all table rows, trimmed, with code marks taken off.
-fn rows() -> impl Iterator<Item = Vec<&'static str>> {
-    DOCUMENT.lines().filter_map(|line| {
+/// The cells of a text's table rows, trimmed, with code marks taken off.
+fn rows_of(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().filter_map(|line| {
         let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
         Some(inner.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
     })
@@ -24,7 +24,7 @@ fn path(module: &str, name: &str) -> String {
 #[test]
 fn every_field_is_documented_at_its_offset_with_its_size_and_path() {
     let mut documented: BTreeMap<String, Vec<(usize, usize)>> = BTreeMap::new();
-    for cells in rows() {
+    for cells in rows_of(DOCUMENT) {
         let [offset, size, .., rust] = cells.as_slice() else { continue };
         let (Ok(offset), Ok(size)) = (offset.parse(), size.parse()) else { continue };
         documented.entry((*rust).to_string()).or_default().push((offset, size));
@@ -62,15 +62,16 @@ fn fields_follow_each_other_without_gaps() {
 
 #[test]
 fn every_problem_number_is_documented() {
-    let documented: BTreeMap<u16, (String, String)> = rows()
-        .filter_map(|cells| match cells.as_slice() {
-            [code, name, text] => Some((code.parse().ok()?, ((*name).to_string(), (*text).to_string()))),
-            _ => None,
-        })
+    let (_, section) =
+        DOCUMENT.split_once("## 13. Problem numbers").expect("the document lists the problem numbers");
+    let mut documented: BTreeMap<u16, Vec<&str>> = rows_of(section)
+        .filter_map(|cells| Some((cells.first()?.parse().ok()?, cells.into_iter().skip(1).collect())))
         .collect();
-    let coded = Corruption::ALL.iter();
-    let coded = coded.map(|problem| (problem.code(), (problem.name().to_string(), problem.text().to_string()))).collect();
-    assert_eq!(documented, coded);
+    for problem in Corruption::ALL {
+        let row = documented.remove(&problem.code());
+        assert_eq!(row, Some(vec![problem.name(), problem.text()]), "problem {}", problem.code());
+    }
+    assert!(documented.is_empty(), "rows without a problem: {documented:?}");
 }
 
 #[test]
@@ -82,35 +83,22 @@ fn every_magic_is_documented() {
     }
 }
 
-/// The bytes of the example in the document: `block 4` and so on, each line an offset and 16 bytes.
-fn example(block: u64) -> BTreeMap<usize, Vec<u8>> {
-    let start = DOCUMENT.find(&format!("block {block}:\n")).expect("the example has this block");
-    let lines = DOCUMENT[start..].lines().skip(1);
-    lines
-        .map_while(|line| {
-            let (offset, bytes) = line.split_once(": ")?;
-            let offset = usize::from_str_radix(offset, 16).ok()?;
-            let bytes = bytes.split_whitespace().take_while(|word| word.len() == 2);
-            Some((offset, bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()))
-        })
-        .collect()
+/// The lines of the example that show a block.
+fn example(block: u64) -> String {
+    let (_, lines) = DOCUMENT.split_once(&format!("block {block}:\n")).expect("the example has this block");
+    lines.lines().take_while(|line| line.contains(": ")).map(|line| format!("{line}\n")).collect()
+}
+
+/// A dump of a block, without the lines that repeat one byte.
+fn dump(bytes: &[u8; BLOCK]) -> String {
+    let lines = bytes.chunks(16).enumerate().filter(|(_, line)| line.iter().any(|byte| *byte != line[0]));
+    let hex = |line: &[u8]| line.iter().map(|byte| format!(" {byte:02x}")).collect::<String>();
+    lines.map(|(number, line)| format!("{:03x}:{}\n", number * 16, hex(line))).collect()
 }
 
 fn shows(block: u64, bytes: &[u8; BLOCK]) {
-    let documented = example(block);
-    assert!(!documented.is_empty());
-    let mut dump = format!("block {block}:\n");
-    let shown: BTreeMap<usize, Vec<u8>> = bytes
-        .chunks(16)
-        .enumerate()
-        .filter(|(line, chunk)| *line == 0 || chunk.iter().any(|byte| *byte != chunk[0]))
-        .map(|(line, chunk)| (line * 16, chunk.to_vec()))
-        .collect();
-    for (offset, bytes) in &shown {
-        let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        dump += &format!("{offset:03x}: {}\n", bytes.join(" "));
-    }
-    assert_eq!(documented, shown, "the document should say\n{dump}");
+    let (documented, written) = (example(block), dump(bytes));
+    assert!(documented == written, "block {block} should read\n{written}");
 }
 
 /// The worked log: a batch of two blocks, of which the second looks like a record.
@@ -118,7 +106,7 @@ fn shows(block: u64, bytes: &[u8; BLOCK]) {
 fn the_worked_log_is_what_the_code_writes() {
     let geometry = small_geometry();
     let epoch = 0x0123_4567_89ab_cdef;
-    let totals = Totals { free_blocks: 15_106, free_inodes: 3824, orphans: 0 };
+    let totals = Totals { free_blocks: 15_108, free_inodes: 3824, orphans: 0 };
     let slot = LogHeader { counter: 1, epoch, tail_seq: BatchSeq(1), tail_at: 0, prev_crc: 0, totals };
     let mut bytes = [0; BLOCK];
     slot.encode(&mut bytes, 0x5eed_5eed);
@@ -132,7 +120,7 @@ fn the_worked_log_is_what_the_code_writes() {
         epoch,
         seq: BatchSeq(1),
         copies: 2,
-        totals: Totals { free_blocks: 15_105, free_inodes: 3823, orphans: 0 },
+        totals: Totals { free_blocks: 15_107, free_inodes: 3823, orphans: 0 },
         time: 1_700_000_000,
         tags_crc: log::epoch_seed(epoch),
         ..BatchHeader::default()
