@@ -8,7 +8,7 @@ use super::verdict::Verdict;
 use anyhow::Result;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Modules of the kernel that guests get if they are not built in: disks, and what tests set up on them.
 const DRIVERS: &[&str] = &[
@@ -79,6 +79,7 @@ pub fn boot(session: &mut Session<'_>, series: Series, cpus: u32) -> Result<Verd
     let line = "console=ttyS1 loglevel=7 panic=-1 oops=panic no_timer_check";
     qemu.arg("-append").arg(format!("{line} {}", options.append));
 
+    qemu.stdin(if session.is_shell() { Stdio::inherit() } else { Stdio::null() });
     let ended = session.run(qemu)?;
     let status = reported(&fs::read(&status).unwrap_or_default());
     if let Some(target) = &options.out

@@ -11,8 +11,10 @@ use super::{qemu, uml};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -114,7 +116,7 @@ impl<'a> Session<'a> {
 
     /// What the guest is to do.
     pub fn job(&self) -> Job<'_> {
-        if self.options.command.is_empty() { Job::Shell } else { Job::Command(&self.options.command) }
+        if self.is_shell() { Job::Shell } else { Job::Command(&self.options.command) }
     }
 
     /// Writes the initial file system, and returns its place.
@@ -147,13 +149,30 @@ impl<'a> Session<'a> {
         Ok(path)
     }
 
-    /// Runs the guest to its end or its time limit; its terminal is ours.
+    /// Whether a person sits at the guest's terminal.
+    pub fn is_shell(&self) -> bool {
+        self.options.command.is_empty()
+    }
+
+    /// Runs the guest to its end or its time limit; returns nothing if it was the limit.
+    ///
+    /// What the command prints is ours; standard error, where piped, is the kernel's and goes to its file.
     pub fn run(&self, mut command: Command) -> Result<Option<ExitStatus>> {
-        let is_shell = self.options.command.is_empty();
-        command.stdin(if is_shell { Stdio::inherit() } else { Stdio::null() });
         let mut child = command.spawn().context("starting the guest")?;
-        let limit = (!is_shell).then(|| Duration::from_secs(self.options.timeout));
-        wait(&mut child, limit)
+        // Held open: a guest that sees the end of its input would think that its terminal went away.
+        let _input = child.stdin.take();
+        let output = child.stdout.take().map(|from| copy(from, std::io::stdout()));
+        let messages = match child.stderr.take() {
+            Some(from) => Some(copy(from, File::create(self.console())?)),
+            None => None,
+        };
+        let limit = (!self.is_shell()).then(|| Duration::from_secs(self.options.timeout));
+        let status = wait(&mut child, limit)?;
+        for copying in [output, messages].into_iter().flatten() {
+            // It ends with the pipe, and an error of ours to write is no matter of the guest's.
+            let _ = copying.join();
+        }
+        Ok(status)
     }
 
     /// Reads how it ended, and keeps the kernel's messages where the next run of this kernel leaves its own.
@@ -186,6 +205,18 @@ fn size_of(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_shl(shift)
+}
+
+/// Copies a stream to its end, at its pace.
+fn copy(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut piece) {
+            if to.write_all(&piece[..length]).and_then(|()| to.flush()).is_err() {
+                break;
+            }
+        }
+    })
 }
 
 /// Waits for the end; past the limit kills the guest and returns nothing.
