@@ -1,4 +1,12 @@
-//! Bento in userspace: the FUSE connection and its server.
+//! Bento in userspace: devices, containers, the loop around an entry, and the FUSE connection and its server.
 
+pub mod cli;
+pub mod containers;
+pub mod device;
 pub mod fuse;
+pub mod gate;
+pub mod run;
+pub mod server;
+pub mod session;
 mod sys;
+pub mod versions;

@@ -58,3 +58,14 @@ impl ThreadId {
         unsafe { libc::syscall(libc::SYS_tgkill, process, self.0.get(), WAKE) };
     }
 }
+
+/// An ioctl whose argument is `N` bytes that the kernel reads and writes.
+pub(crate) fn exchange<const OPCODE: u32, const N: usize>(
+    fd: impl std::os::fd::AsFd,
+    bytes: &mut [u8; N],
+) -> rustix::io::Result<()> {
+    const { assert!(OPCODE >> 16 & 0x3fff == N as u32, "the opcode says how many bytes there are") };
+    // SAFETY: the opcode encodes a read and a write of N bytes, which is how the kernel passes it to a FUSE daemon and how
+    // our modules read it; `bytes` has them.
+    unsafe { rustix::ioctl::ioctl(fd, rustix::ioctl::Updater::<OPCODE, [u8; N]>::new(bytes)) }
+}

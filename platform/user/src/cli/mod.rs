@@ -1,0 +1,97 @@
+//! The command line.
+//!
+//! One program with several names: which command it is depends on the name by which it is called, as the tools of other
+//! file systems do (`fsck.fuse.bento` is `fsck.bento`). Exit statuses are those of each command's manual: fsck(8) for fsck,
+//! mount(8) for mount, 1 for the rest.
+mod dump;
+mod info;
+mod mount;
+mod mount_options;
+mod umount;
+mod upgrade;
+
+use clap::{Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The Bento file system.
+#[derive(Parser)]
+#[command(name = "bento", version, about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Mount an image or a device.
+    Mount(mount::Args),
+    /// Unmount, and wait until the volume is clean.
+    Umount(umount::Args),
+    /// Replace the file system's code under a mount.
+    Upgrade(upgrade::Args),
+    /// Show superblock, features, usage and journal.
+    Info(info::Args),
+    /// Show an inode, a directory or a block.
+    Dump(dump::Args),
+    /// Make a volume (also called mkfs.bento).
+    #[command(disable_help_flag = true)]
+    Mkfs {
+        /// Its own arguments: see `bento mkfs --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Check a volume (also called fsck.bento).
+    #[command(disable_help_flag = true)]
+    Fsck {
+        /// Its own arguments: see `bento fsck --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+/// Runs what the arguments ask for; the first one is the name that the program was called by.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let called = args.first().map(OsString::as_os_str).unwrap_or(OsStr::new("bento"));
+    let name = Path::new(called).file_name().unwrap_or(called).to_string_lossy().into_owned();
+    match name.as_str() {
+        "mkfs.bento" | "mkfs.fuse.bento" => return bento_mkfs::main(args.into_iter()),
+        "fsck.bento" | "fsck.fuse.bento" => return bento_fsck::main(args.into_iter()),
+        _ => init_log(),
+    }
+    match name.as_str() {
+        "mount.fuse.bento" | "mount.bento" => mount::helper(&args),
+        "umount.fuse.bento" | "umount.bento" => umount::helper(&args),
+        _ => command(args),
+    }
+}
+
+fn command(args: Vec<OsString>) -> ExitCode {
+    let result = match Cli::parse_from(args).command {
+        Command::Mount(args) => return mount::run(&args),
+        Command::Umount(args) => return umount::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Mkfs { args } => return bento_mkfs::main(named("mkfs.bento", args)),
+        Command::Fsck { args } => return bento_fsck::main(named("fsck.bento", args)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bento: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn named(name: &str, args: Vec<OsString>) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from(name)).chain(args)
+}
+
+fn init_log() {
+    let filter = env_logger::Env::default().default_filter_or("info");
+    let _ = env_logger::Builder::from_env(filter).format_target(false).try_init();
+}

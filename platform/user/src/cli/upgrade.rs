@@ -1,0 +1,84 @@
+//! `bento upgrade`: replaces the code under a mount.
+use crate::server::{UPGRADE_IOCTL, UpgradeReply, UpgradeRequest};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// Arguments of `bento upgrade`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The mount point.
+    dir: PathBuf,
+    /// The version to go to; the other one unless given.
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: String,
+    pause_ns: u64,
+    total_ns: u64,
+    refusals: u64,
+    handed_over_bytes: u64,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args) -> Result<()> {
+    let dir = File::open(&args.dir).with_context(|| args.dir.display().to_string())?;
+    let mut request = UpgradeRequest::new_zeroed();
+    let to = args.to.as_deref().unwrap_or("");
+    match request.to.get_mut(..to.len()) {
+        Some(place) if to.len() < 64 => place.copy_from_slice(to.as_bytes()),
+        _ => bail!("there is no version '{to}'"),
+    }
+    let mut bytes = [0; 128];
+    bytes.copy_from_slice(request.as_bytes());
+    crate::sys::exchange::<UPGRADE_IOCTL, 128>(&dir, &mut bytes).map_err(|errno| explain(args, errno))?;
+    let (reply, _) = UpgradeReply::read_from_prefix(&bytes).map_err(|_| anyhow::anyhow!("a short answer"))?;
+    let version = crate::server::text(&reply.version);
+    if reply.refused != 0 {
+        bail!("the upgrade was refused; {version} serves on (the daemon's log says why)");
+    }
+    let report = Report {
+        version,
+        pause_ns: reply.closed_ns,
+        total_ns: reply.total_ns,
+        refusals: reply.refusals,
+        handed_over_bytes: reply.handed_over,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    let (pause, total) = (Duration::from_nanos(report.pause_ns), Duration::from_nanos(report.total_ns));
+    println!(
+        "{} is served by {}: operations were kept out for {pause:?} (in all {total:?}, {} earlier tries gave up)",
+        args.dir.display(),
+        report.version,
+        report.refusals
+    );
+    Ok(())
+}
+
+fn explain(args: &Args, errno: rustix::io::Errno) -> anyhow::Error {
+    use rustix::io::Errno;
+    let dir = args.dir.display();
+    match errno {
+        Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
+            anyhow::anyhow!("{dir} is no mounted Bento volume")
+        }
+        Errno::NOENT => {
+            let names: Vec<&str> = crate::versions::VERSIONS.iter().map(|version| version.name).collect();
+            anyhow::anyhow!("there is no such version; there are {}", names.join(", "))
+        }
+        Errno::PERM => anyhow::anyhow!("{dir}: only root, or who mounted it, may upgrade it"),
+        other => anyhow::anyhow!("{dir}: {}", std::io::Error::from(other)),
+    }
+}

@@ -1,0 +1,134 @@
+//! Requests about what is in a file.
+use super::Bento;
+use super::convert::errno;
+use crate::fuse::{Errno, Header, Op, ReplyBuf, Request, abi};
+use crate::run::Privileges;
+use bento_api::{Allocate, InodeNo, OpKind, Seek, XattrName, XattrSet};
+
+const SEEK_DATA: u32 = 3;
+const SEEK_HOLE: u32 = 4;
+const KEEP_SIZE: u32 = 1;
+const PUNCH_HOLE: u32 = 2;
+const COLLAPSE: u32 = 8;
+const ZERO: u32 = 0x10;
+const INSERT: u32 = 0x20;
+const XATTR_CREATE: u32 = 1;
+const XATTR_REPLACE: u32 = 2;
+/// All attributes of an inode fit this, as their names do.
+const XATTR_ROOM: usize = 8192;
+/// A request of more bytes is likely to sleep for the device.
+const LARGE: usize = 64 * 1024;
+
+fn fallocate_mode(mode: u32) -> Option<Allocate> {
+    Some(match mode {
+        0 => Allocate::Reserve,
+        KEEP_SIZE => Allocate::ReserveKeepSize,
+        mode if mode == PUNCH_HOLE | KEEP_SIZE => Allocate::Punch,
+        ZERO => Allocate::Zero,
+        mode if mode == ZERO | KEEP_SIZE => Allocate::ZeroKeepSize,
+        COLLAPSE => Allocate::Collapse,
+        INSERT => Allocate::Insert,
+        _ => return None,
+    })
+}
+
+impl Bento {
+    pub(super) fn read(&self, request: &Request<'_>, arg: &abi::ReadIn, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let ino = InodeNo(request.header.nodeid);
+        let space = reply.spare(usize::try_from(arg.size).unwrap_or(0));
+        if space.len() >= LARGE {
+            request.will_block();
+        }
+        let read = self.with_call(&request.header, |mount, call| mount.read(call, ino, arg.offset, space));
+        reply.advance(read.map_err(errno)?);
+        Ok(())
+    }
+
+    pub(super) fn write(
+        &self,
+        request: &Request<'_>,
+        arg: &abi::WriteIn,
+        data: &[u8],
+        reply: &mut ReplyBuf<'_>,
+    ) -> Result<(), Errno> {
+        let ino = InodeNo(request.header.nodeid);
+        let kills = arg.write_flags & abi::WRITE_KILL_SUIDGID != 0;
+        let privileges = if kills { Privileges::Kill } else { Privileges::Keep };
+        if data.len() >= LARGE {
+            request.will_block();
+        }
+        let written =
+            self.with_call(&request.header, |mount, call| mount.write(call, ino, arg.offset, data, privileges));
+        let written = written.map_err(errno)?;
+        reply.written(u32::try_from(written).map_err(|_| Errno::IO)?)
+    }
+
+    pub(super) fn fallocate(&self, request: &Request<'_>, arg: &abi::FallocateIn) -> Result<(), Errno> {
+        request.will_block();
+        let how = fallocate_mode(arg.mode).ok_or(Errno::OPNOTSUPP)?;
+        let end = arg.offset.checked_add(arg.length).ok_or(Errno::FBIG)?;
+        let ino = InodeNo(request.header.nodeid);
+        let done =
+            self.with_call(&request.header, |mount, call| mount.fallocate(call, ino, how, arg.offset..end));
+        done.map_err(errno)
+    }
+
+    pub(super) fn seek(&self, header: &Header, arg: &abi::LseekIn, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let what = match arg.whence {
+            SEEK_DATA => Seek::Data,
+            SEEK_HOLE => Seek::Hole,
+            _ => return Err(Errno::INVAL),
+        };
+        let ino = InodeNo(header.nodeid);
+        let found = self.with_call(header, |mount, call| mount.seek(call, ino, arg.offset, what));
+        reply.sought(found.map_err(errno)?)
+    }
+
+    pub(super) fn readlink(&self, header: &Header, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let ino = InodeNo(header.nodeid);
+        let space = reply.spare(bento_api::BLOCK);
+        let read = self.with_call(header, |mount, call| {
+            mount.run(call, OpKind::Read, |fs, call| fs.readlink(call, ino, space))
+        });
+        reply.advance(read.map_err(errno)?);
+        Ok(())
+    }
+
+    pub(super) fn xattr(&self, request: &Request<'_>, op: &Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let header = &request.header;
+        let ino = InodeNo(header.nodeid);
+        let mut room = [0; XATTR_ROOM];
+        let done = self.with_call(header, |mount, call| match *op {
+            Op::Setxattr { arg, name, value } => {
+                let name = XattrName::new(name)?;
+                let how = match arg.flags {
+                    0 => XattrSet::Any,
+                    XATTR_CREATE => XattrSet::Create,
+                    XATTR_REPLACE => XattrSet::Replace,
+                    _ => return Err(bento_api::Errno::Invalid),
+                };
+                mount
+                    .run(call, OpKind::Xattr, |fs, call| fs.setxattr(call, ino, name, value, how))
+                    .map(|_| (None, 0))
+            }
+            Op::Removexattr { name } => {
+                let name = XattrName::new(name)?;
+                mount.run(call, OpKind::Xattr, |fs, call| fs.removexattr(call, ino, name)).map(|_| (None, 0))
+            }
+            Op::Getxattr { size, name } => {
+                let name = XattrName::new(name)?;
+                mount
+                    .run(call, OpKind::Read, |fs, call| fs.getxattr(call, ino, name, &mut room))
+                    .map(|len| (Some(size), len))
+            }
+            Op::Listxattr { size } => mount
+                .run(call, OpKind::Read, |fs, call| fs.listxattr(call, ino, &mut room))
+                .map(|len| (Some(size), len)),
+            _ => Err(bento_api::Errno::NotSupported),
+        });
+        match done.map_err(errno)? {
+            (None, _) => Ok(()),
+            (Some(size), len) => reply.xattr(size, room.get(..len).ok_or(Errno::RANGE)?),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! FUSE requests to operations: what [`crate::fuse`] reads, [`crate::run::Mount`] does.
+//!
+//! The server keeps no open files: `fh` is always 0. An inode is in use while the kernel knows it (its lookup count);
+//! the count is raised inside the entry that answers it, under the lock that keeps the name, so that nobody can take the
+//! inode away in between.
+mod control;
+mod convert;
+mod data;
+mod listing;
+mod names;
+
+pub use control::{UPGRADE_IOCTL, UpgradeReply, UpgradeRequest, text};
+
+use crate::containers::UserCall;
+use crate::fuse::{Errno, Handler, Header, Op, ReplyBuf, Request, abi};
+use crate::run::{Fsync, Mount};
+use crate::session::Session;
+use bento_api::{InodeNo, OpKind};
+use convert::{errno, fuse_attr, setattr_of};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Serves one session.
+pub struct Bento {
+    session: Arc<Session>,
+    /// Calls that nobody uses right now, the last used first.
+    calls: Mutex<Vec<UserCall>>,
+}
+
+impl Bento {
+    /// A handler of a session's requests.
+    pub fn new(session: Arc<Session>) -> Self {
+        Self { session, calls: Mutex::default() }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    fn mount(&self) -> &Mount {
+        self.session.mount()
+    }
+
+    /// Lends a call to an operation.
+    fn with_call<R>(&self, header: &Header, f: impl FnOnce(&Mount, &mut UserCall) -> R) -> R {
+        let spare = self.calls.lock().pop();
+        let mut call = spare.unwrap_or_else(|| self.mount().call());
+        call.set_caller(convert::caller(header));
+        let result = f(self.mount(), &mut call);
+        call.rest();
+        self.calls.lock().push(call);
+        result
+    }
+
+    fn attributes(&self, header: &Header, op: &Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let ino = InodeNo(header.nodeid);
+        let attr = self.with_call(header, |mount, call| match op {
+            Op::Setattr(arg) => mount.setattr(call, ino, &setattr_of(arg)),
+            _ => mount.run(call, OpKind::Read, |fs, call| fs.getattr(call, ino)),
+        });
+        let attr = attr.map_err(errno)?;
+        match op {
+            Op::Statx(_) => reply.statx(&convert::statx(&attr)),
+            _ => reply.attr(&abi::AttrOut {
+                attr_valid: abi::FOREVER_S,
+                attr: fuse_attr(&attr),
+                ..abi::AttrOut::default()
+            }),
+        }
+    }
+
+    fn statfs(&self, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let all = self.mount().statfs();
+        reply.statfs(&abi::StatfsOut {
+            blocks: all.blocks,
+            bfree: all.blocks_free,
+            bavail: all.blocks_available,
+            files: all.inodes,
+            ffree: all.inodes_free,
+            bsize: all.block_bytes,
+            namelen: all.name_max,
+            frsize: all.block_bytes,
+            reserved: [0; 7],
+        })
+    }
+
+    fn forget(&self, header: &Header, nodeid: u64, count: u64) {
+        if nodeid == abi::ROOT_ID {
+            return;
+        }
+        let forgotten = self.with_call(header, |mount, call| mount.forget(call, InodeNo(nodeid), count));
+        if let Err(errno) = forgotten {
+            log::warn!("inode {nodeid} could not be let go: {errno:?}");
+        }
+    }
+
+    /// umount(2) of a block device waits for this: the volume is clean when it returns.
+    fn destroy(&self) -> Result<(), Errno> {
+        self.calls.lock().clear();
+        self.session.close().map_err(|why| {
+            log::error!("{why}");
+            Errno::IO
+        })
+    }
+
+    fn sync(&self, request: &Request<'_>, op: &Op<'_>) -> Result<(), Errno> {
+        request.will_block();
+        let ino = InodeNo(request.header.nodeid);
+        let synced = self.with_call(&request.header, |mount, call| match op {
+            Op::Fsync(arg) if arg.fsync_flags & abi::FSYNC_FDATASYNC != 0 => mount.fsync(call, ino, Fsync::Data),
+            Op::Fsync(_) => mount.fsync(call, ino, Fsync::All),
+            // sync(2) does not reach a `fuse` mount, so fsync of a directory makes everything durable.
+            _ => mount.syncfs(call),
+        });
+        synced.map_err(errno)
+    }
+}
+
+impl Handler for Bento {
+    fn handle(&self, request: &Request<'_>, op: Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let header = &request.header;
+        match op {
+            Op::Lookup { .. }
+            | Op::Create { .. }
+            | Op::Tmpfile(_)
+            | Op::Mknod { .. }
+            | Op::Mkdir { .. }
+            | Op::Symlink { .. }
+            | Op::Link { .. } => self.entry(request, &op, reply),
+            Op::Unlink { .. } | Op::Rmdir { .. } | Op::Rename { .. } => self.remove(request, &op),
+            Op::Forget { nlookup } => {
+                self.forget(header, header.nodeid, nlookup);
+                Ok(())
+            }
+            Op::BatchForget(forgets) => {
+                forgets.for_each(|one| self.forget(header, one.nodeid, one.nlookup));
+                Ok(())
+            }
+            Op::Getattr { .. } | Op::Setattr(_) | Op::Statx(_) => self.attributes(header, &op, reply),
+            Op::Read(arg) => self.read(request, &arg, reply),
+            Op::Write { arg, data } => self.write(request, &arg, data, reply),
+            Op::Fallocate(arg) => self.fallocate(request, &arg),
+            Op::Lseek(arg) => self.seek(header, &arg, reply),
+            Op::Readdir(arg) => self.list(request, &arg, bento_api::Emit::Names, reply),
+            Op::Readdirplus(arg) => self.list(request, &arg, bento_api::Emit::Attributes, reply),
+            Op::Readlink => self.readlink(header, reply),
+            Op::Setxattr { .. } | Op::Getxattr { .. } | Op::Listxattr { .. } | Op::Removexattr { .. } => {
+                self.xattr(request, &op, reply)
+            }
+            Op::Statfs => self.statfs(reply),
+            Op::Fsync(_) | Op::Fsyncdir(_) | Op::Syncfs => self.sync(request, &op),
+            Op::Destroy => self.destroy(),
+            Op::Ioctl { arg, data } => self.control(request, &arg, data, reply),
+            _ => Err(Errno::NOSYS),
+        }
+    }
+
+    fn undelivered(&self, header: &Header, nodeids: &mut dyn Iterator<Item = u64>) {
+        nodeids.for_each(|nodeid| self.forget(header, nodeid, 1));
+    }
+}

@@ -1,0 +1,314 @@
+//! A session: one volume, from the opened device to the clean superblock.
+//!
+//! # Crash
+//! Opening recovers what the last session left. Closing writes everything home and marks the volume clean; a session that
+//! is not closed (kill -9, power cut) loses nothing that was synced, and the next one recovers.
+use crate::containers::{Containers, Options as ContainerOptions, system_time};
+use crate::device::{Access, BlockingDisk, Device, FileDevice, Medium, OpenError};
+use crate::run::{Background, Core, Mount};
+use crate::versions::{self, Version};
+use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo};
+use bento_fs::format::Superblock;
+use bento_fs::format::group::Summary;
+use bento_fs::{Copy, Failed, Space};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a volume is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Reading and writing, alone.
+    Write,
+    /// Reading, beside other readers; what the log holds is overlaid in memory.
+    Read,
+    /// Reading, without asking whether somebody writes.
+    Look,
+}
+
+/// How a volume is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptions {
+    /// What for.
+    pub purpose: Purpose,
+    /// How often everything is committed without being asked.
+    pub commit_every: Duration,
+    /// Bytes of clean blocks kept in memory; the default is an eighth of the memory, at most 1 GiB.
+    pub cache_bytes: Option<u64>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { purpose: Purpose::Write, commit_every: Duration::from_secs(5), cache_bytes: None }
+    }
+}
+
+/// Why a volume cannot be opened or closed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The device.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The volume.
+    #[error("{path}: {why}")]
+    Volume {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: Failed,
+    },
+    /// The random numbers of the system.
+    #[error("no random numbers for the new epoch of the log: {0}")]
+    Random(rustix::io::Errno),
+    /// Something in the background.
+    #[error("cannot start the background thread: {0}")]
+    Thread(std::io::Error),
+    /// An operation of the file system itself.
+    #[error("{path}: {what} failed: {errno:?}")]
+    Operation {
+        /// Which volume.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// The answer.
+        errno: Errno,
+    },
+}
+
+/// What the opening found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opened {
+    /// Batches that recovery replayed.
+    pub replayed: u32,
+    /// Inodes without a name that were taken away.
+    pub orphans: u64,
+    /// How long all of it took.
+    pub took: Duration,
+}
+
+/// An open volume.
+pub struct Session {
+    path: PathBuf,
+    device: Arc<dyn Device>,
+    mount: Arc<Mount>,
+    superblock: Superblock,
+    opened: Opened,
+    closed: Mutex<bool>,
+}
+
+impl Session {
+    /// Opens the volume in a file or on a block device.
+    pub fn open(path: &Path, options: &SessionOptions) -> Result<Self, SessionError> {
+        let access = match options.purpose {
+            Purpose::Write => Access::ReadWrite,
+            Purpose::Read => Access::ReadOnly,
+            Purpose::Look => Access::Look,
+        };
+        let device: Arc<dyn Device> = Arc::new(open_device(path, access)?);
+        Self::on_device(path, device, options)
+    }
+
+    /// Opens the volume on a device; `path` only names it.
+    pub fn on_device(path: &Path, device: Arc<dyn Device>, options: &SessionOptions) -> Result<Self, SessionError> {
+        let started = Instant::now();
+        let read_only = options.purpose != Purpose::Write;
+        let volume_error = |why| SessionError::Volume { path: path.to_owned(), why };
+        let mut space = Box::<Space>::default();
+        let how = bento_fs::Options {
+            read_only,
+            epoch: random_u64().map_err(SessionError::Random)?,
+            now: system_time(),
+        };
+        let disk = BlockingDisk(&*device);
+        let (mounted, volume, superblock) =
+            bento_fs::mount::<bento_fs::Plain>(&disk, &how, &mut space).map_err(volume_error)?;
+        let device: Arc<dyn Device> = if read_only {
+            Arc::new(Overlay::new(device, &superblock, &mut space).map_err(volume_error)?)
+        } else {
+            device
+        };
+        let container_options = ContainerOptions { cache_bytes: options.cache_bytes, ..ContainerOptions::default() };
+        let medium = Arc::new(Medium::new(device.clone()));
+        let containers = Containers::new(medium, &mounted, container_options);
+        let core: Core = versions::first(volume);
+        let mount = Mount::new(core, containers, read_only);
+        let mut session = Self { path: path.to_owned(), device, mount, superblock, opened: Opened::default(), closed: Mutex::new(false) };
+        let orphans = if read_only || mounted.totals.orphans == 0 { 0 } else { session.evict_orphans()? };
+        let background = Background { commit_every: options.commit_every };
+        session.mount.start_background(background).map_err(SessionError::Thread)?;
+        session.opened = Opened { replayed: mounted.replayed, orphans, took: started.elapsed() };
+        Ok(session)
+    }
+
+    fn evict_orphans(&self) -> Result<u64, SessionError> {
+        let mut call = self.mount.call();
+        let what = "taking away files without a name";
+        self.mount.evict_orphans(&mut call).map_err(|errno| self.operation(what, errno))
+    }
+
+    fn operation(&self, what: &'static str, errno: Errno) -> SessionError {
+        SessionError::Operation { path: self.path.clone(), what, errno }
+    }
+
+    /// What the opening found.
+    pub fn opened(&self) -> Opened {
+        self.opened
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The superblock as it was when the volume was opened.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// The mount, for operations.
+    pub fn mount(&self) -> &Arc<Mount> {
+        &self.mount
+    }
+
+    /// Replaces the code by another version.
+    pub fn upgrade(&self, to: &Version) -> Result<crate::run::Upgraded, crate::run::UpgradeError> {
+        self.mount.upgrade(crate::run::Budget::default(), to.import)
+    }
+
+    /// Writes everything home and marks the volume clean. Nobody may be calling any more; a second time does nothing.
+    pub fn close(&self) -> Result<(), SessionError> {
+        let mut closed = self.closed.lock();
+        if self.mount.is_read_only() || *closed {
+            return Ok(());
+        }
+        let clean = self.mount.unmount().map_err(|errno| self.operation("writing everything home", errno))?;
+        if !clean {
+            return Ok(());
+        }
+        let containers = self.mount.containers();
+        let mut free = |group: GroupNo| containers.busy(group).map(|(inodes, blocks)| summary_of(&inodes, &blocks));
+        let disk = BlockingDisk(&*self.device);
+        bento_fs::unmount(&disk, system_time(), &mut Box::default(), &mut free)
+            .map_err(|why| SessionError::Volume { path: self.path.clone(), why })?;
+        *closed = true;
+        Ok(())
+    }
+
+    /// The device, with what the log holds laid over it if the volume is only read.
+    pub fn device(&self) -> &dyn Device {
+        &*self.device
+    }
+}
+
+/// Opens a device; one that a daemon is just letting go of is waited for.
+fn open_device(path: &Path, access: Access) -> Result<FileDevice, OpenError> {
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        match FileDevice::open(path, access) {
+            Err(OpenError::InUse { path: shown }) => {
+                if is_mounted(path) || Instant::now() > patience {
+                    return Err(OpenError::InUse { path: shown });
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether the mount table shows this file or device as a source.
+fn is_mounted(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return true };
+    let Ok(table) = std::fs::read_to_string("/proc/self/mountinfo") else { return true };
+    let wanted = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\n', "\\012");
+    table.lines().any(|line| {
+        let source = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').nth(1));
+        source == Some(&*wanted)
+    })
+}
+
+fn summary_of(inodes: &[u64], blocks: &[u64]) -> Summary {
+    let free = |words: &[u64]| words.iter().map(|word| word.count_zeros()).sum();
+    let (mut longest, mut run) = (0_u32, 0_u32);
+    for word in blocks {
+        for bit in 0..64 {
+            run = if word >> bit & 1 == 0 { run + 1 } else { 0 };
+            longest = longest.max(run);
+        }
+    }
+    Summary { free_blocks: free(blocks), free_inodes: free(inodes), class: Summary::class_of(longest) }
+}
+
+fn random_u64() -> Result<u64, rustix::io::Errno> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// A device as recovery would leave it, nothing written: blocks that the log holds are read from there.
+struct Overlay {
+    under: Arc<dyn Device>,
+    copies: FxHashMap<u64, Copy>,
+}
+
+impl Overlay {
+    fn new(under: Arc<dyn Device>, superblock: &Superblock, space: &mut Space) -> Result<Self, Failed> {
+        let mut copies = FxHashMap::default();
+        let disk = BlockingDisk(&*under);
+        bento_fs::replay(&disk, &superblock.geometry, superblock.csum_seed, space, &mut |copy| {
+            copies.insert(copy.home.0, copy);
+            Ok(())
+        })?;
+        Ok(Self { under, copies })
+    }
+}
+
+impl Device for Overlay {
+    fn blocks(&self) -> u64 {
+        self.under.blocks()
+    }
+
+    fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Errno> {
+        self.under.read(offset, to)?;
+        if self.copies.is_empty() {
+            return Ok(());
+        }
+        let mut block: Bytes = [0; bento_api::BLOCK];
+        let mut at = offset;
+        for piece in split_blocks(offset, to) {
+            let (no, within) = (at / bento_api::BLOCK_BYTES, (at % bento_api::BLOCK_BYTES) as usize);
+            at += piece.len() as u64;
+            if let Some(copy) = self.copies.get(&no) {
+                copy.read(&BlockingDisk(&*self.under), &mut block)?;
+                piece.copy_from_slice(&block[within..within + piece.len()]);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, _: u64, _: &[IoSlice<'_>]) -> Result<(), Errno> {
+        Err(Errno::ReadOnly)
+    }
+
+    fn flush(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+/// Cuts a buffer that begins at `offset` of a device at the device's block boundaries.
+fn split_blocks(offset: u64, to: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+    let block = bento_api::BLOCK;
+    let first = (block - offset as usize % block).min(to.len());
+    let (head, rest) = to.split_at_mut(first);
+    std::iter::once(head).chain(rest.chunks_mut(block))
+}
+
+/// Reads one block of a device, for those who show it.
+pub fn read_block(device: &dyn Device, no: BlockNo) -> Result<Box<Bytes>, Errno> {
+    let mut bytes = Box::new([0; bento_api::BLOCK]);
+    BlockingDisk(device).read(no, &mut bytes)?;
+    Ok(bytes)
+}
