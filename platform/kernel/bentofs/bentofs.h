@@ -12,6 +12,6 @@ void bento_print(int level, const u8 *text, size_t length);
 void bento_panicked(void);
 
 /* What a Rust module answers to. */
-u32 bento_rust_crc32(const u8 *data, size_t length);
+u32 bento_rust_crc32(const void *block);
 
 #endif

@@ -3,20 +3,26 @@
 #include <linux/crc32.h>
 #include <linux/init.h>
 #include <linux/printk.h>
+#include <linux/slab.h>
 
 #include "bentofs.h"
+
+#define BLOCK 4096
 
 /* The checksum in every block must be the same from both sides: refuse to load where it is not. */
 static int __init glue_init(void)
 {
-	u8 data[64];
+	u8 *block = kmalloc(BLOCK, GFP_KERNEL);
 	u32 ours, kernels;
 	size_t i;
 
-	for (i = 0; i < sizeof(data); i++)
-		data[i] = i * 37 + 11;
-	ours = bento_rust_crc32(data, sizeof(data));
-	kernels = ~crc32_le(~0, data, sizeof(data));
+	if (!block)
+		return -ENOMEM;
+	for (i = 0; i < BLOCK; i++)
+		block[i] = i * 37 + (i >> 8);
+	ours = bento_rust_crc32(block);
+	kernels = ~crc32_le(~0, block, BLOCK);
+	kfree(block);
 	if (ours != kernels) {
 		pr_err("BENTO: checksum %08x differs from the kernel's %08x\n", ours, kernels);
 		return -EINVAL;

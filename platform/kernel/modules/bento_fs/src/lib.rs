@@ -3,14 +3,14 @@
 
 use bento_kernel as _;
 
-/// The checksum of `length` bytes at `data`.
+/// The checksum of the block at `data`.
 ///
 /// # Safety
 ///
-/// `data` must be readable for `length` bytes.
+/// `data` must be readable for the size of a block.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn bento_rust_crc32(data: *const u8, length: usize) -> u32 {
-    // SAFETY: the caller vouches for the range, and nobody writes it meanwhile.
-    let bytes = unsafe { core::slice::from_raw_parts(data, length) };
+pub unsafe extern "C" fn bento_rust_crc32(data: *const bento_api::Bytes) -> u32 {
+    // SAFETY: the caller vouches for the block, and nobody writes it meanwhile.
+    let bytes = unsafe { &*data };
     crc32fast::hash(bytes)
 }
