@@ -41,12 +41,6 @@ pub(crate) struct RootView<'i> {
     pub depth: u8,
 }
 
-impl Root<'_> {
-    pub(crate) fn view(&self) -> RootView<'_> {
-        RootView { tree: self.tree, area: self.area, depth: *self.depth }
-    }
-}
-
 /// One node on the way down.
 #[derive(Clone, Copy, Debug)]
 struct Step {

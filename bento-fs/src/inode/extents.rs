@@ -16,6 +16,8 @@ use bento_api::{BlockNo, FileBlock, InodeNo, Platform, Stop};
 
 /// Tree nodes that one step of unmapping dirties, at most: then the next transaction goes on.
 const STEP_NODES: usize = 6;
+/// Groups that a step has touched before its last extent, at most, less one for every level of the tree.
+const STEP_GROUPS: usize = GROUPS_TOUCHED as usize;
 /// Extents that one step of unmapping removes, at most.
 const STEP_EXTENTS: usize = 64;
 const _: () = assert!(STEP_EXTENTS + STEP_NODES < CLAIMS, "every extent and every node of a step is a claim");
@@ -45,11 +47,26 @@ fn view(inode: &Inode) -> RootView<'_> {
 /// Lends the parts of an inode that a tree changes.
 fn with_root<R>(inode: &mut Inode, f: impl FnOnce(&mut Root<'_>) -> R) -> R {
     let (mut depth, mut blocks) = (inode.depth, inode.blocks);
-    let root = &mut Root { tree: Tree::Extents, area: inode.extent_root_mut(), depth: &mut depth, blocks: &mut blocks };
+    let root = &mut Root {
+        tree: Tree::Extents,
+        area: inode.extent_root_mut(),
+        depth: &mut depth,
+        blocks: &mut blocks,
+    };
     let result = f(root);
     inode.depth = depth;
     inode.blocks = blocks;
     result
+}
+
+/// Where a file block of an extent lies.
+pub(super) fn block_in(extent: &Extent, file: FileBlock) -> BlockNo {
+    BlockNo(extent.start.0.saturating_add(file.0.saturating_sub(extent.file.0)))
+}
+
+/// The device block behind an extent.
+pub(super) fn device_end(extent: &Extent) -> BlockNo {
+    BlockNo(extent.start.0.saturating_add(extent.len.into()))
 }
 
 /// The key of everything that begins at or before a file block.
@@ -60,19 +77,31 @@ fn key(file: FileBlock) -> Record {
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     fn extent_of(&self, owner: InodeNo, record: Option<Record>) -> Result<Option<Extent>, Stop> {
         let Some(record) = record else { return Ok(None) };
-        let extent = Extent::try_from(record).map_err(|what| self.corrupt(what, BlockNo(record.word1 >> 12), owner))?;
+        let extent = Extent::try_from(record)
+            .map_err(|what| self.corrupt(what, BlockNo(record.word1 >> 12), owner))?;
         if !self.volume.geometry.is_data_run(extent.start, extent.len) {
             return Err(self.corrupt(Corruption::ExtentRange, extent.start, owner));
         }
         Ok(Some(extent))
     }
 
-    fn extent_in(&self, owner: InodeNo, inode: &Inode, path: &Path, at: usize) -> Result<Option<Extent>, Stop> {
+    fn extent_in(
+        &self,
+        owner: InodeNo,
+        inode: &Inode,
+        path: &Path,
+        at: usize,
+    ) -> Result<Option<Extent>, Stop> {
         self.extent_of(owner, self.tree_get(view(inode), owner, path, at)?)
     }
 
     /// The extent that covers a file block.
-    pub(crate) fn extent_at(&self, owner: InodeNo, inode: &Inode, file: FileBlock) -> Result<Option<Extent>, Stop> {
+    pub(crate) fn extent_at(
+        &self,
+        owner: InodeNo,
+        inode: &Inode,
+        file: FileBlock,
+    ) -> Result<Option<Extent>, Stop> {
         let path = self.tree_seek(view(inode), owner, key(file))?;
         let Some(at) = path.at().checked_sub(1) else { return Ok(None) };
         let extent = self.extent_in(owner, inode, &path, at)?;
@@ -80,7 +109,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// The extent that covers a file block, or the first one behind it.
-    pub(crate) fn extent_from(&self, owner: InodeNo, inode: &Inode, file: FileBlock) -> Result<Option<Extent>, Stop> {
+    pub(crate) fn extent_from(
+        &self,
+        owner: InodeNo,
+        inode: &Inode,
+        file: FileBlock,
+    ) -> Result<Option<Extent>, Stop> {
         let path = self.tree_seek(view(inode), owner, key(file))?;
         if let Some(at) = path.at().checked_sub(1)
             && let Some(extent) = self.extent_in(owner, inode, &path, at)?
@@ -97,7 +131,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// The last extent before a file block.
-    pub(crate) fn extent_before(&self, owner: InodeNo, inode: &Inode, file: FileBlock) -> Result<Option<Extent>, Stop> {
+    pub(crate) fn extent_before(
+        &self,
+        owner: InodeNo,
+        inode: &Inode,
+        file: FileBlock,
+    ) -> Result<Option<Extent>, Stop> {
         let Some(last) = file.0.checked_sub(1) else { return Ok(None) };
         let path = self.tree_seek(view(inode), owner, key(FileBlock(last)))?;
         let Some(at) = path.at().checked_sub(1) else { return Ok(None) };
@@ -115,7 +154,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// Maps a range that is a hole.
-    pub(crate) fn extent_insert(&mut self, owner: Locked, inode: &mut Inode, extent: Extent) -> Result<(), Stop> {
+    pub(crate) fn extent_insert(
+        &mut self,
+        owner: Locked,
+        inode: &mut Inode,
+        extent: Extent,
+    ) -> Result<(), Stop> {
         let ino = owner.no();
         let path = self.tree_seek(view(inode), ino, key(extent.file))?;
         let (left_at, right_at) = (path.at().checked_sub(1), path.at());
@@ -124,7 +168,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             None => None,
         };
         let right = self.extent_in(ino, inode, &path, right_at)?;
-        if left.is_some_and(|left| left.end() > extent.file) || right.is_some_and(|right| extent.end() > right.file) {
+        if left.is_some_and(|left| left.end() > extent.file)
+            || right.is_some_and(|right| extent.end() > right.file)
+        {
             return Err(self.corrupt(Corruption::ExtentOrder, extent.start, ino));
         }
         let with_left = left.and_then(|left| self.joined(left, extent));
@@ -156,13 +202,13 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     ) -> Result<Option<FileBlock>, Stop> {
         let mut at = range.start;
         for _ in 0..STEP_EXTENTS {
-            let Some(extent) = self.extent_from(owner.no(), inode, at)?.filter(|extent| extent.file < range.end) else {
+            let Some(extent) =
+                self.extent_from(owner.no(), inode, at)?.filter(|extent| extent.file < range.end)
+            else {
                 return Ok(None);
             };
-            let full =
-                self.call.private.iter().count() >= STEP_NODES || self.groups.len() >= groups_of_a_step();
             // Every step gets on by one extent at least, whatever the operation has changed before.
-            if full && at > range.start {
+            if at > range.start && self.step_is_full(inode) {
                 return Ok(Some(at));
             }
             let cut = extent.file.max(range.start)..extent.end().min(range.end);
@@ -170,6 +216,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             at = cut.end;
         }
         Ok(Some(at))
+    }
+
+    /// Whether a step has changed so much that the next extent, whose nodes may lie in a group each, is for the next.
+    pub(super) fn step_is_full(&self, inode: &Inode) -> bool {
+        let groups = self.groups.len().saturating_add(inode.depth.into());
+        self.call.private.iter().count() >= STEP_NODES || groups > STEP_GROUPS
     }
 
     /// Takes a piece out of one extent.
@@ -184,9 +236,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let piece = self.take_out(owner, inode, extent, cut)?;
         match held {
             Held::Data => self.free_data(piece.start, piece.len),
-            Held::Metadata => (0..piece.len).try_for_each(|at| {
-                self.free_meta(BlockNo(piece.start.0.saturating_add(at.into())))
-            }),
+            Held::Metadata => (0..piece.len)
+                .try_for_each(|at| self.free_meta(BlockNo(piece.start.0.saturating_add(at.into())))),
         }
     }
 
@@ -204,7 +255,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             let len = u32::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
             Extent { file: from, start: BlockNo(whole.start.0.saturating_add(skip)), len, ..whole }
         };
-        let (left, piece, right) = (part(whole.file, cut.start), part(cut.start, cut.end), part(cut.end, whole.end()));
+        let (left, piece, right) =
+            (part(whole.file, cut.start), part(cut.start, cut.end), part(cut.end, whole.end()));
         let path = self.tree_seek(view(inode), owner.no(), key(whole.file))?;
         let at = path.at().saturating_sub(1);
         with_root(inode, |root| match (left.len, right.len) {
@@ -237,9 +289,4 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let piece = self.take_out(owner, inode, extent, range.start..end)?;
         self.extent_insert(owner, inode, Extent { unwritten, ..piece })
     }
-}
-
-/// Groups that a step of freeing touches, besides that of the inode itself.
-const fn groups_of_a_step() -> usize {
-    GROUPS_TOUCHED as usize
 }

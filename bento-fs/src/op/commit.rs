@@ -2,7 +2,9 @@
 use super::{Locked, Op};
 use crate::bitmap;
 use crate::variant::{Fault, Variant};
-use bento_api::{Change, Committed, Errno, InodeNo, Platform, Stop, Totals, Wait};
+use bento_api::{
+    Change, Committed, Errno, FileBlock, PlacementId, Platform, Stop, Totals, Wait,
+};
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Notes that an inode changes, so that its slot learns the batch.
@@ -23,11 +25,6 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         self.totals.orphans = self.totals.orphans.wrapping_add(change.orphans);
     }
 
-    /// How many claims this operation has.
-    pub(crate) fn claims(&self) -> usize {
-        (0..bento_api::limits::CLAIMS).take_while(|at| self.platform().claim_at(*at).is_some()).count()
-    }
-
     /// What can still be refused, before the first change: credits for all that is going to be dirty.
     fn check_credits(&self) -> Result<(), Stop> {
         let dirty = self.call.writes.len() + self.call.private.len() + self.groups.len();
@@ -44,8 +41,23 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     ///
     /// # Crash
     /// The batch holds all of the operation or none of it.
-    pub(crate) fn commit<T>(mut self, value: T) -> Result<Committed<T>, Stop> {
+    pub(crate) fn commit<T>(self, value: T) -> Result<Committed<T>, Stop> {
         self.check_credits()?;
+        Ok(self.merge(value))
+    }
+
+    /// As [`Op::commit`], and ends a placement: blocks of it that lie at or past `end` in the file were not needed and
+    /// become free. Nothing of the placement changes before it is certain that the commit happens.
+    pub(crate) fn commit_placement<T>(self, id: PlacementId, end: FileBlock, value: T) -> Result<Committed<T>, Stop> {
+        self.check_credits()?;
+        if let Some(placement) = &self.call.placement {
+            self.unclaim_placed(placement, end);
+        }
+        self.platform().end_placement(id);
+        Ok(self.merge(value))
+    }
+
+    fn merge<T>(mut self, value: T) -> Committed<T> {
         self.merge_claim_totals();
         let platform = self.platform();
         let seq = platform.join();
@@ -87,7 +99,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         platform.add_totals(self.totals);
         platform.leave();
-        Ok(Committed::in_batch(seq, value))
+        Committed::in_batch(seq, value)
     }
 
     /// Ends an operation whose transaction found nothing to change.
@@ -100,10 +112,5 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             let Some(claim) = self.platform().claim_at(at) else { break };
             self.count(bitmap::totals(&claim));
         }
-    }
-
-    /// An inode that this operation changed, for hooks.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = InodeNo> {
-        self.touched.iter().map(|touched| touched.ino)
     }
 }

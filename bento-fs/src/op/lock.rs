@@ -43,6 +43,22 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
     }
 
+    /// Locks an inode for reading whose turn in the order may have passed. If somebody is changing it then, the attempt
+    /// ends and comes again at once.
+    pub(crate) fn share_found(&mut self, ino: InodeNo) -> Result<(), Stop> {
+        if self.held(ino).is_some() {
+            return Ok(());
+        }
+        if self.locks.iter().all(|(held, _)| *held < ino) {
+            return self.take(ino, Mode::Shared);
+        }
+        if !self.platform().try_lock(ino, Mode::Shared)? {
+            return Err(Wait::Again.into());
+        }
+        self.locks.push((ino, Mode::Shared))?;
+        Ok(())
+    }
+
     /// Locks one inode; nothing else is locked, or only inodes with smaller numbers.
     pub(crate) fn lock(&mut self, ino: InodeNo) -> Result<Locked, Stop> {
         if self.held(ino).is_none() {
@@ -67,8 +83,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Locks an inode that was found under the directories' locks. If its turn in the order has passed and somebody
     /// holds it, the attempt ends, and the next takes all in order and looks again.
     pub(crate) fn lock_found(&mut self, ino: InodeNo) -> Result<Locked, Stop> {
-        if self.held(ino).is_some() {
-            return Ok(Locked(ino));
+        match self.held(ino) {
+            Some(Mode::Exclusive) => return Ok(Locked(ino)),
+            // To read was enough until now: the next attempt knows better.
+            Some(Mode::Shared) => return Err(Wait::Again.into()),
+            None => {}
         }
         self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
         if self.locks.iter().all(|(held, _)| *held < ino) {

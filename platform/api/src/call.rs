@@ -3,7 +3,7 @@
 //! A `Call` lives for one attempt, in memory that the platform brings (its layout is a secret of the code that
 //! was compiled with it). What survives a wait is the platform's.
 use crate::limits::{PRIVATE, WRITE_BYTES, WRITES};
-use crate::{BLOCK, Bytes, Caller, Errno, Few, Platform};
+use crate::{BLOCK, Bytes, Caller, Errno, Few, Placement, Platform};
 
 /// A new value for `len` bytes of a shared block, private until the merge.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +67,13 @@ pub struct Call<'p, P: Platform> {
     pub writes: Few<Write<P::Block>, WRITES>,
     /// New contents of exclusive blocks.
     pub private: Few<Private<P::Block, P::Page>, PRIVATE>,
+    /// The placement that this attempt ends: here, because it is too large for a stack.
+    pub placement: Option<Placement>,
 }
 
 impl<'p, P: Platform> Call<'p, P> {
     /// An attempt that has changed nothing yet.
     pub fn new(platform: &'p P, caller: Caller) -> Self {
-        Self { platform, caller, writes: Few::default(), private: Few::default() }
+        Self { platform, caller, writes: Few::default(), private: Few::default(), placement: None }
     }
 }

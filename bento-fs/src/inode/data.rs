@@ -1,0 +1,334 @@
+//! Where a file's data is, where its holes are, and how long it is.
+//!
+//! # Locking
+//! The inode's lock. Hosts hold the data lock above it: shared from [`Op::map_range`] or a placement to the end of the
+//! I/O, exclusive around all that frees blocks or moves the size.
+//!
+//! # Crash
+//! Every step is a transaction that leaves a legal file. A truncate that is not done keeps an orphan slot.
+use super::extents::{Held, Written, block_in, device_end};
+use crate::bitmap::Reserve;
+use crate::format::Inode;
+use crate::format::inode::MAX_SIZE;
+use crate::format::record::Extent;
+use crate::op::{Locked, Op, Touch};
+use crate::variant::{Fault, Variant};
+use bento_api::{
+    Allocate, BLOCK_BYTES, BlockNo, Committed, Errno, FileBlock, FileKind, InodeNo, MapKind, Mapping,
+    Platform, Seek, Stop, Wait,
+};
+use core::ops::Range;
+
+/// The first block that no file can have.
+pub(super) const MAX_BLOCK: u64 = (MAX_SIZE >> 12) + 1;
+/// Extents that one step of fallocate makes or converts, at most.
+const STEP_PIECES: usize = 32;
+/// Extents that one attempt of a seek passes.
+const SEEK_PIECES: usize = 64;
+/// Marks a cursor that holds how far a seek came.
+const SEEK: u64 = 0x5345_454b;
+
+/// The block that holds a byte.
+fn floor(byte: u64) -> FileBlock {
+    FileBlock(byte / BLOCK_BYTES)
+}
+
+/// The first block that begins at or after a byte.
+pub(super) fn ceil(byte: u64) -> FileBlock {
+    FileBlock(byte.div_ceil(BLOCK_BYTES))
+}
+
+/// The byte at which a block begins.
+pub(super) fn start_of(block: FileBlock) -> u64 {
+    block.0.saturating_mul(BLOCK_BYTES)
+}
+
+/// Only regular files have data.
+pub(super) fn regular(inode: &Inode) -> Result<(), Errno> {
+    match inode.kind() {
+        Some(FileKind::Regular) => Ok(()),
+        Some(FileKind::Directory) => Err(Errno::IsDirectory),
+        _ => Err(Errno::Invalid),
+    }
+}
+
+/// Whether a truncate of a named file is not done: until it is, nothing may come to lie past the end, since the freeing
+/// does not tell old from new.
+pub(super) fn is_being_cut(inode: &Inode) -> bool {
+    inode.nlink > 0 && inode.orphan.is_some()
+}
+
+/// The piece of a file at a block.
+enum Piece {
+    /// A hole that ends before this block.
+    Hole(FileBlock),
+    /// A part of this extent.
+    Mapped(Extent),
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    fn piece_at(&self, ino: InodeNo, inode: &Inode, at: FileBlock) -> Result<Piece, Stop> {
+        Ok(match self.extent_from(ino, inode, at)? {
+            Some(extent) if extent.file <= at => Piece::Mapped(extent),
+            Some(extent) => Piece::Hole(extent.file),
+            None => Piece::Hole(FileBlock(MAX_BLOCK)),
+        })
+    }
+
+    /// The longest uniform piece at the start of a range.
+    pub(crate) fn map_range(
+        &self,
+        ino: InodeNo,
+        inode: &Inode,
+        file: FileBlock,
+        blocks: u64,
+    ) -> Result<Mapping, Stop> {
+        regular(inode)?;
+        let end = file.0.checked_add(blocks).filter(|end| *end <= MAX_BLOCK).ok_or(Errno::FileTooBig)?;
+        if blocks == 0 {
+            return Err(Errno::Invalid.into());
+        }
+        let (kind, until) = match self.piece_at(ino, inode, file)? {
+            Piece::Hole(until) => (MapKind::Hole, until),
+            Piece::Mapped(extent) if extent.unwritten => {
+                (MapKind::Unwritten(block_in(&extent, file)), extent.end())
+            }
+            Piece::Mapped(extent) => (MapKind::Data(block_in(&extent, file)), extent.end()),
+        };
+        Ok(Mapping { file, blocks: until.0.min(end).saturating_sub(file.0), kind })
+    }
+
+    /// The next data, or the next hole, at or after a byte. Reserved blocks that were never written are a hole, and so
+    /// is the end of the file. ENXIO.
+    pub(crate) fn seek_range(&self, ino: InodeNo, inode: &Inode, from: u64, what: Seek) -> Result<u64, Stop> {
+        regular(inode)?;
+        let size = inode.size;
+        if from >= size {
+            return Err(Errno::NoSuchAddress.into());
+        }
+        let [kind, reached, ..] = self.platform().cursor();
+        let mut at = if kind == SEEK { FileBlock(reached) } else { floor(from) };
+        for _ in 0..SEEK_PIECES {
+            if start_of(at) >= size {
+                return match what {
+                    Seek::Hole => Ok(size),
+                    Seek::Data => Err(Errno::NoSuchAddress.into()),
+                };
+            }
+            let (found, until) = match self.piece_at(ino, inode, at)? {
+                Piece::Hole(until) => (Seek::Hole, until),
+                Piece::Mapped(extent) if extent.unwritten => (Seek::Hole, extent.end()),
+                Piece::Mapped(extent) => (Seek::Data, extent.end()),
+            };
+            if found == what {
+                return Ok(start_of(at).max(from));
+            }
+            at = until;
+        }
+        self.platform().set_cursor([SEEK, at.0, 0, 0, 0, 0, 0, 0]);
+        Err(Wait::Again.into())
+    }
+
+    /// How far the size may be raised now: not past bytes whose zeroing is under way.
+    pub(super) fn clamp_size(&self, ino: InodeNo, inode: &Inode, size: u64) -> u64 {
+        if V::FAULT == Fault::SizeBeforeData {
+            return size;
+        }
+        let zero_from = self.platform().slot(ino, |slot| slot.zero_from).unwrap_or(u64::MAX);
+        size.min(zero_from.max(inode.size))
+    }
+
+    /// Sets a file's size. Whether blocks past the end are left: then the inode is in an orphan slot, and
+    /// [`Op::trim_past_end_step`] goes on. EFBIG.
+    ///
+    /// # Crash
+    /// The old size or the new one; what is left past the end is freed by recovery.
+    pub(crate) fn set_size(&mut self, at: Locked, inode: &mut Inode, size: u64) -> Result<bool, Stop> {
+        if size > MAX_SIZE {
+            return Err(Errno::FileTooBig.into());
+        }
+        if size > inode.size {
+            if is_being_cut(inode) {
+                return Err(Errno::Busy.into());
+            }
+            inode.size = self.clamp_size(at.no(), inode, size);
+            return Ok(false);
+        }
+        inode.size = size;
+        self.trim_past_end_step(at, inode)
+    }
+
+    /// One bounded step of freeing what lies past the end; whether there is more.
+    ///
+    /// # Crash
+    /// While there is more an orphan slot says so.
+    pub(crate) fn trim_past_end_step(&mut self, at: Locked, inode: &mut Inode) -> Result<bool, Stop> {
+        let more = match inode.kind() {
+            Some(FileKind::Regular) => self.free_from(at, inode, ceil(inode.size))?,
+            _ => false,
+        };
+        if more {
+            self.orphan_add(at, inode)?;
+        } else if inode.nlink > 0 {
+            self.orphan_remove(at, inode)?;
+        }
+        Ok(more)
+    }
+
+    /// One step of fallocate; answers the byte to go on with, or the end of the range. EOPNOTSUPP, ENODEV, EFBIG.
+    ///
+    /// # Crash
+    /// Any number of steps happened. The size grows in the last.
+    pub(crate) fn fallocate_step(
+        self,
+        ino: InodeNo,
+        how: Allocate,
+        range: Range<u64>,
+    ) -> Result<Committed<u64>, Stop> {
+        let mut op = self;
+        if range.start >= range.end {
+            return Err(Errno::Invalid.into());
+        }
+        if range.end > MAX_SIZE {
+            return Err(Errno::FileTooBig.into());
+        }
+        let at = op.lock(ino)?;
+        let mut inode = op.inode(ino)?;
+        match inode.kind() {
+            Some(FileKind::Regular) => {}
+            Some(FileKind::Directory) => return Err(Errno::IsDirectory.into()),
+            _ => return Err(Errno::NoDevice.into()),
+        }
+        if is_being_cut(&inode) {
+            return Err(Errno::Busy.into());
+        }
+        let next = match how {
+            Allocate::Punch => op.punch(at, &mut inode, &range)?,
+            Allocate::Reserve | Allocate::ReserveKeepSize => {
+                op.reserve_range(at, &mut inode, &range, None)?
+            }
+            Allocate::Zero | Allocate::ZeroKeepSize => {
+                let whole = ceil(range.start)..floor(range.end);
+                op.reserve_range(at, &mut inode, &range, Some(whole))?
+            }
+            Allocate::Collapse | Allocate::Insert => return Err(Errno::NotSupported.into()),
+        };
+        let next = start_of(next).min(range.end);
+        if next == range.end && matches!(how, Allocate::Reserve | Allocate::Zero) && range.end > inode.size {
+            inode.size = op.clamp_size(ino, &inode, range.end);
+        }
+        inode.mtime = op.now();
+        inode.ctime = op.now();
+        op.put_inode(at, &mut inode, Touch::Data)?;
+        op.commit(next)
+    }
+
+    /// Frees the whole blocks of a range, a bounded number; where to go on.
+    fn punch(&mut self, at: Locked, inode: &mut Inode, range: &Range<u64>) -> Result<FileBlock, Stop> {
+        let whole = ceil(range.start)..floor(range.end);
+        let end = FileBlock(ceil(range.end).0.saturating_add(1));
+        if whole.start >= whole.end {
+            return Ok(end);
+        }
+        if self.open_placement(at.no(), whole.clone()).is_some() {
+            return Err(Wait::Again.into());
+        }
+        Ok(self.extent_remove(at, inode, whole, Held::Data)?.unwrap_or(end))
+    }
+
+    /// Reserves blocks for the holes of a range, and lets data in `zeroed` read as zeros; where to go on.
+    fn reserve_range(
+        &mut self,
+        at: Locked,
+        inode: &mut Inode,
+        range: &Range<u64>,
+        zeroed: Option<Range<FileBlock>>,
+    ) -> Result<FileBlock, Stop> {
+        let (start, end) = (floor(range.start), ceil(range.end));
+        let mut next = start;
+        let mut pieces = 0;
+        while next < end {
+            if next > start && (pieces >= STEP_PIECES || self.step_is_full(inode)) {
+                break;
+            }
+            let (until, changed) = match self.piece_at(at.no(), inode, next)? {
+                Piece::Hole(until) => match self.reserve_hole(at, inode, next..until.min(end)) {
+                    Ok(until) => (until, true),
+                    // What was reserved stays; the next step hears of it first.
+                    Err(Stop::Wait(Wait::Space) | Stop::Error(Errno::NoSpace)) if next > start => break,
+                    Err(stop) => return Err(stop),
+                },
+                Piece::Mapped(extent) if extent.unwritten => (extent.end(), false),
+                Piece::Mapped(extent) => {
+                    self.zero_piece(at, inode, (next, extent.end().min(end)), zeroed.as_ref())?
+                }
+            };
+            pieces = pieces.saturating_add(usize::from(changed));
+            next = until;
+        }
+        Ok(next)
+    }
+
+    /// Lets the part of a data extent that is to be zeroed read as zeros; where that part ends, and whether there was
+    /// one.
+    fn zero_piece(
+        &mut self,
+        at: Locked,
+        inode: &mut Inode,
+        (next, until): (FileBlock, FileBlock),
+        zeroed: Option<&Range<FileBlock>>,
+    ) -> Result<(FileBlock, bool), Stop> {
+        let Some(zeroed) = zeroed else { return Ok((until, false)) };
+        let piece = next.max(zeroed.start)..until.min(zeroed.end);
+        if piece.start >= piece.end {
+            return Ok((until, false));
+        }
+        if self.open_placement(at.no(), piece.clone()).is_some() {
+            return Err(Wait::Again.into());
+        }
+        let end = piece.end;
+        self.extent_convert(at, inode, piece, Written::No)?;
+        Ok((end, true))
+    }
+
+    /// Reserves one run of blocks at the start of a hole; where the run ends.
+    fn reserve_hole(
+        &mut self,
+        at: Locked,
+        inode: &mut Inode,
+        hole: Range<FileBlock>,
+    ) -> Result<FileBlock, Stop> {
+        if self.open_placement(at.no(), hole.clone()).is_some() {
+            return Err(Wait::Again.into());
+        }
+        let want = u32::try_from(hole.end.0.saturating_sub(hole.start.0)).unwrap_or(u32::MAX);
+        let goal = self.goal_for(at.no(), inode, hole.start)?;
+        let (start, len) = self.claim_run(goal, want, Reserve::Keep)?;
+        let extent = Extent { file: hole.start, start, len, unwritten: true };
+        self.extent_insert(at, inode, extent)?;
+        Ok(extent.end())
+    }
+
+    /// Where blocks for a hole should lie: behind the extent before it, else in the inode's group, where the last search
+    /// there ended.
+    pub(super) fn goal_for(&self, ino: InodeNo, inode: &Inode, file: FileBlock) -> Result<BlockNo, Stop> {
+        if let Some(before) = self.extent_before(ino, inode, file)? {
+            return Ok(device_end(&before));
+        }
+        let geometry = &self.volume.geometry;
+        let group = geometry.inode_bit(ino).and_then(|(group, _)| geometry.group_start(group));
+        Ok(group.unwrap_or(geometry.groups_start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_size_ends_in_the_last_block() {
+        assert_eq!(ceil(MAX_SIZE), FileBlock(MAX_BLOCK));
+        assert_eq!(floor(MAX_SIZE - 1), FileBlock(MAX_BLOCK - 1));
+        assert_eq!(start_of(ceil(4097)), 8192);
+    }
+}

@@ -1,0 +1,293 @@
+//! Orphan slots: the inodes that a mount takes away, or cuts short, if the last one did not get to it.
+//!
+//! A slot is an object of 8 bytes that belongs to who claimed its bit; the bits are those of a group of their own,
+//! [`GroupNo::ORPHANS`], filled from the blocks of the orphan file at first use. Bits past the end of the file are
+//! clear: who claims one appends the block, from the reserve, so that unlink works on a full volume.
+//!
+//! # Locking
+//! The orphan inode: shared while its map is followed, exclusive while it grows. Its number is lower than that of
+//! every file, so its turn in the order has mostly passed: then it is tried, and the attempt comes again.
+//!
+//! # Crash
+//! Slot, count of orphans, and what made the inode an orphan change together.
+use super::extents::{block_in, device_end};
+use crate::bitmap::{Reserve, find_run};
+use crate::format::block::HEADER;
+use crate::format::geometry::ORPHANS;
+use crate::format::num::{index32, narrow32};
+use crate::format::orphan::{self, MAX_SLOTS, SLOTS, slot_place};
+use crate::format::record::Extent;
+use crate::format::{BlockKind, Corruption, Inode};
+use crate::op::{Locked, Op, Touch};
+use crate::variant::Variant;
+use bento_api::{
+    BLOCK_BYTES, BlockNo, Busy, Bytes, Change, Claim, Errno, FileBlock, GroupNo, InodeNo, Map, Platform, Run,
+    Stop, Wait, Write,
+};
+
+/// Blocks of slots that one attempt reads: then it lets go of them.
+const READ_AT_ONCE: u32 = 32;
+/// Blocks of slots, at most.
+const MAX_BLOCKS: u32 = MAX_SLOTS.div_ceil(SLOTS);
+/// Marks a cursor that holds how far a search for orphans came.
+const SEARCH: u64 = 0x4f52_5048;
+
+/// Where the loading of the busy bits stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    Done,
+    /// The bits of this block come next.
+    Next(u32),
+}
+
+/// The pseudo-group has no inodes: the hint of that map says how many blocks were read.
+fn progress(busy: &Busy<'_>) -> Load {
+    if *busy.loaded { Load::Done } else { Load::Next(busy.hint.first().copied().unwrap_or(0)) }
+}
+
+fn set_bit(words: &mut [u64], bit: u32, value: bool) {
+    if let Some(word) = words.get_mut(index32(bit / 64)) {
+        let mask = 1 << (bit % 64);
+        *word = if value { *word | mask } else { *word & !mask };
+    }
+}
+
+/// Fills the bits of one block of slots, unless somebody was faster.
+fn load_block(busy: Busy<'_>, at: u32, bytes: &Bytes) {
+    if progress(&busy) != Load::Next(at) {
+        return;
+    }
+    let first = at.saturating_mul(SLOTS);
+    (0..SLOTS).for_each(|slot| set_bit(busy.blocks, first.saturating_add(slot), true));
+    let mut from = 0;
+    while let Some(free) = orphan::first_free(bytes, from) {
+        set_bit(busy.blocks, first.saturating_add(free), false);
+        from = free.saturating_add(1);
+    }
+    if let Some(done) = busy.hint.first_mut() {
+        *done = at.saturating_add(1);
+    }
+}
+
+/// Clears the bits of the slots that have no block yet.
+fn finish(busy: Busy<'_>, at: u32) {
+    if progress(&busy) != Load::Next(at) {
+        return;
+    }
+    let first = at.saturating_mul(SLOTS);
+    let bits = narrow32(busy.blocks.len()).saturating_mul(64);
+    (first..bits).for_each(|slot| set_bit(busy.blocks, slot, slot >= MAX_SLOTS));
+    *busy.loaded = true;
+}
+
+/// Blocks that the orphan file has.
+fn blocks(inode: &Inode) -> u64 {
+    (inode.size / BLOCK_BYTES).min(MAX_BLOCKS.into())
+}
+
+impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    /// Enters a locked inode into a slot, if it is in none. The caller writes the inode.
+    pub(crate) fn orphan_add(&mut self, at: Locked, inode: &mut Inode) -> Result<(), Stop> {
+        if inode.orphan.is_some() {
+            return Ok(());
+        }
+        self.orphan_load()?;
+        let slot = self.orphan_claim()?;
+        let (file, place) = slot_place(slot);
+        if file.0 < blocks(&self.inode(ORPHANS)?) {
+            let no = self.orphan_block(file)?;
+            self.orphan_put(no, place, Some(at.no()))?;
+        } else {
+            self.orphan_grow(file, place, at.no())?;
+        }
+        inode.orphan = Some(slot);
+        Ok(())
+    }
+
+    /// Takes a locked inode out of its slot, if it is in one. The caller writes the inode.
+    pub(crate) fn orphan_remove(&mut self, at: Locked, inode: &mut Inode) -> Result<(), Stop> {
+        let Some(slot) = inode.orphan else { return Ok(()) };
+        self.orphan_load()?;
+        let (file, place) = slot_place(slot);
+        let no = self.orphan_block(file)?;
+        let geometry = self.volume.geometry;
+        let named =
+            self.view(no, BlockKind::Orphan, ORPHANS, |bytes| orphan::get(bytes, place, &geometry))?;
+        if named != Ok(Some(at.no())) {
+            return Err(self.corrupt(Corruption::OrphanSlot, no, at.no()));
+        }
+        self.orphan_put(no, place, None)?;
+        let run = Run { start: slot, len: 1 };
+        let claim = Claim { group: GroupNo::ORPHANS, map: Map::Blocks, run, change: Change::FreeData };
+        self.platform().note_claim(claim)?;
+        inode.orphan = None;
+        Ok(())
+    }
+
+    /// The first orphan in a slot at or after `from`, and the slot to go on with.
+    pub(crate) fn orphan_first(&mut self, from: u64) -> Result<Option<(InodeNo, u64)>, Stop> {
+        let platform = self.platform();
+        let [kind, reached, ..] = platform.cursor();
+        let from = if kind == SEARCH { from.max(reached) } else { from };
+        let Ok(from) = u32::try_from(from) else { return Ok(None) };
+        let geometry = self.volume.geometry;
+        let (first, mut place) = slot_place(from);
+        self.share_found(ORPHANS)?;
+        let end = blocks(&self.inode(ORPHANS)?);
+        for file in first.0..end {
+            let slot = file.saturating_mul(SLOTS.into());
+            if file.saturating_sub(first.0) >= READ_AT_ONCE.into() {
+                platform.set_cursor([SEARCH, slot, 0, 0, 0, 0, 0, 0]);
+                return Err(Wait::Again.into());
+            }
+            let no = self.orphan_block(FileBlock(file))?;
+            let found = self.view(no, BlockKind::Orphan, ORPHANS, |bytes| {
+                let mut used = orphan::used(bytes, &geometry);
+                used.find(|found| found.is_err() || matches!(found, Ok((at, _)) if *at >= place)).transpose()
+            })?;
+            if let Some((at, ino)) = found.map_err(|what| self.corrupt(what, no, ORPHANS))? {
+                return Ok(Some((ino, slot.saturating_add(at.into()).saturating_add(1))));
+            }
+            place = 0;
+        }
+        Ok(None)
+    }
+
+    /// Fills the busy bits from the file, at first use since mount.
+    fn orphan_load(&mut self) -> Result<(), Stop> {
+        let platform = self.platform();
+        for read in 0..=MAX_BLOCKS {
+            let Load::Next(at) = platform.with_group(GroupNo::ORPHANS, |busy| progress(&busy))? else {
+                return Ok(());
+            };
+            self.share_found(ORPHANS)?;
+            if u64::from(at) >= blocks(&self.inode(ORPHANS)?) {
+                platform.with_group(GroupNo::ORPHANS, |busy| finish(busy, at))?;
+                continue;
+            }
+            if at > 0 {
+                // What was read stays read: every wait gets on.
+                platform.set_cursor(platform.cursor());
+            }
+            if read >= READ_AT_ONCE {
+                return Err(Wait::Again.into());
+            }
+            let no = self.orphan_block(FileBlock(at.into()))?;
+            self.view(no, BlockKind::Orphan, ORPHANS, |bytes| {
+                platform.with_group(GroupNo::ORPHANS, |busy| load_block(busy, at, bytes))
+            })??;
+        }
+        Err(Errno::Capacity.into())
+    }
+
+    /// Claims the first slot that is free.
+    fn orphan_claim(&self) -> Result<u32, Stop> {
+        let platform = self.platform();
+        let find = |busy: &mut Busy<'_>| if *busy.loaded { find_run(busy.blocks, 0, 1) } else { None };
+        match platform.claim(GroupNo::ORPHANS, Map::Blocks, 0, find)? {
+            Some(run) if run.start < MAX_SLOTS => Ok(run.start),
+            _ if platform.has_pending_frees() => Err(Wait::Space.into()),
+            _ => Err(Errno::NoSpace.into()),
+        }
+    }
+
+    /// The device block of a block of slots. The orphan file's map is locked from here on.
+    fn orphan_block(&mut self, file: FileBlock) -> Result<BlockNo, Stop> {
+        self.share_found(ORPHANS)?;
+        let inode = self.inode(ORPHANS)?;
+        match self.extent_at(ORPHANS, &inode, file)? {
+            Some(extent) => Ok(block_in(&extent, file)),
+            None => Err(self.corrupt(Corruption::OrphanSlot, BlockNo(0), ORPHANS)),
+        }
+    }
+
+    fn orphan_put(&mut self, no: BlockNo, place: u32, ino: Option<InodeNo>) -> Result<(), Stop> {
+        let block = self.meta(no, BlockKind::Orphan, ORPHANS.into())?;
+        let offset = index32(place).saturating_mul(8).saturating_add(HEADER);
+        let object = ino.map_or(0, |ino| ino.0).to_le_bytes();
+        let write = Write::new(block, offset, &object)?;
+        self.put(block, offset, write)
+    }
+
+    /// Appends a block of slots for a slot that has none, and enters the inode there.
+    fn orphan_grow(&mut self, file: FileBlock, place: u32, ino: InodeNo) -> Result<(), Stop> {
+        let locked = self.lock_found(ORPHANS)?;
+        let mut inode = self.inode(ORPHANS)?;
+        let end = FileBlock(blocks(&inode));
+        if file != end {
+            // Somebody else appended this block meanwhile, or is about to append the one before it.
+            return Err(Wait::Again.into());
+        }
+        let goal = match self.extent_before(ORPHANS, &inode, end)? {
+            Some(extent) => device_end(&extent),
+            None => self.home_of(ORPHANS),
+        };
+        let start = self.claim_meta(goal, Reserve::Use)?;
+        let draft = self.fresh(start, BlockKind::Orphan, locked)?;
+        if !self.draft_mut(draft, |bytes| orphan::set(bytes, place, Some(ino)))? {
+            return Err(Errno::Capacity.into());
+        }
+        self.extent_insert(locked, &mut inode, Extent { file, start, len: 1, unwritten: false })?;
+        inode.size = inode.size.saturating_add(BLOCK_BYTES);
+        self.put_inode(locked, &mut inode, Touch::Data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::block::start;
+    use bento_api::BLOCK;
+
+    const WORDS: usize = (MAX_SLOTS / 64) as usize;
+
+    struct Group {
+        loaded: bool,
+        words: [u64; WORDS],
+        hint: [u32; 2],
+    }
+
+    impl Group {
+        fn new() -> Self {
+            Self { loaded: false, words: [u64::MAX; WORDS], hint: [0; 2] }
+        }
+
+        fn busy(&mut self) -> Busy<'_> {
+            Busy { loaded: &mut self.loaded, inodes: &mut [], blocks: &mut self.words, hint: &mut self.hint }
+        }
+
+        fn is_set(&self, bit: u32) -> bool {
+            self.words[index32(bit / 64)] >> (bit % 64) & 1 == 1
+        }
+    }
+
+    #[test]
+    fn busy_bits_are_the_used_slots_and_slots_without_a_block_are_free() {
+        let mut bytes = [0; BLOCK];
+        start(&mut bytes, BlockKind::Orphan, BlockNo(9), ORPHANS.into());
+        for at in [0, 5, 507] {
+            assert!(orphan::set(&mut bytes, at, Some(InodeNo(77))));
+        }
+        let mut group = Group::new();
+        load_block(group.busy(), 0, &bytes);
+        load_block(group.busy(), 1, &bytes);
+        assert_eq!(progress(&group.busy()), Load::Next(2));
+        finish(group.busy(), 2);
+        assert_eq!(progress(&group.busy()), Load::Done);
+        let used = [0, 5, 507, 508, 513, 1015];
+        assert!((0..MAX_SLOTS).all(|slot| group.is_set(slot) == used.contains(&slot)));
+    }
+
+    #[test]
+    fn a_loader_that_was_overtaken_changes_nothing() {
+        let mut bytes = [0; BLOCK];
+        start(&mut bytes, BlockKind::Orphan, BlockNo(9), ORPHANS.into());
+        let mut group = Group::new();
+        load_block(group.busy(), 0, &bytes);
+        finish(group.busy(), 1);
+        set_bit(&mut group.words, 3, true);
+        load_block(group.busy(), 0, &bytes);
+        finish(group.busy(), 1);
+        assert!(group.is_set(3) && !group.is_set(4));
+    }
+}
