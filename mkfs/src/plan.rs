@@ -222,44 +222,61 @@ fn superblock(options: &Options, geometry: Geometry) -> Result<Superblock, PlanE
 }
 
 fn geometry(options: &Options, blocks: u64) -> Result<Geometry, PlanError> {
-    let log_len = options.log_blocks.unwrap_or((blocks / LOG_SHARE).clamp(SMALL_LOG, LARGE_LOG));
-    if !(MIN_LOG..=MAX_LOG).contains(&log_len) {
-        return Err(PlanError::Log(log_len));
+    let log = options.log_blocks.unwrap_or((blocks / LOG_SHARE).clamp(SMALL_LOG, LARGE_LOG));
+    if !(MIN_LOG..=MAX_LOG).contains(&log) {
+        return Err(PlanError::Log(log));
     }
+    // Superblock, log and one summary block are always needed.
+    let too_small = PlanError::TooSmall { blocks, log };
+    let rest =
+        blocks.checked_sub(SUPERBLOCK.0 + 1 + log + 1).filter(|rest| *rest > 0).ok_or(too_small.clone())?;
+    let largest = group_size(options, rest)?;
+    let smallest = if options.blocks_per_group.is_some() { largest } else { MIN_BLOCKS_PER_GROUP };
+    let mut most = 0;
+    // Rounding may leave fewer inodes than asked for; smaller groups have more of them.
+    for size in (smallest..=largest).rev().step_by(64) {
+        let inodes = group_inodes(options, rest, size)?;
+        let geometry = layout(blocks, log, size, inodes).ok_or(PlanError::TooLarge(blocks))?;
+        if geometry.groups == 0 {
+            return Err(too_small);
+        }
+        most = most.max(geometry.inodes_total());
+        if options.inodes.is_none_or(|inodes| inodes <= geometry.inodes_total()) {
+            return Ok(geometry);
+        }
+    }
+    Err(PlanError::Inodes(options.inodes.unwrap_or(0), most))
+}
+
+/// One thing behind the other; `None` if there would be too many groups to number.
+fn layout(blocks: u64, log_len: u64, blocks_per_group: u32, inodes_per_group: u32) -> Option<Geometry> {
     let log_start = BlockNo(SUPERBLOCK.0 + 1);
     let summary_start = BlockNo(log_start.0 + log_len);
-    // One summary block is always needed, so it is taken off before groups are counted.
-    let too_small = PlanError::TooSmall { blocks, log: log_len };
-    let rest = blocks.checked_sub(summary_start.0 + 1).filter(|rest| *rest > 0).ok_or(too_small.clone())?;
-    let blocks_per_group = group_size(options, rest)?;
-    let inodes_per_group = group_inodes(options, rest, blocks_per_group)?;
+    let group = u64::from(blocks_per_group);
+    let groups = blocks.saturating_sub(summary_start.0 + 1).div_ceil(group);
+    let summary_len = groups.div_ceil(SUMMARY_ENTRIES.into()).max(1);
+    let groups_start = BlockNo(summary_start.0 + summary_len);
+    let space = blocks.saturating_sub(groups_start.0);
+    let (whole, tail) = (u32::try_from(space / group).ok()?, space % group);
     let mut geometry = Geometry {
         blocks_total: blocks,
-        groups_start: BlockNo(0),
-        groups: 0,
+        groups_start,
+        groups: whole,
         blocks_per_group,
         inodes_per_group,
         log_start,
         log_len,
         summary_start,
-        summary_len: (rest.div_ceil(blocks_per_group.into())).div_ceil(SUMMARY_ENTRIES.into()),
+        summary_len,
     };
-    geometry.groups_start = BlockNo(summary_start.0 + geometry.summary_len);
-    let space = blocks.saturating_sub(geometry.groups_start.0);
-    let whole =
-        u32::try_from(space / u64::from(blocks_per_group)).map_err(|_| PlanError::TooLarge(blocks))?;
-    let tail = space % u64::from(blocks_per_group);
-    let least = u64::from(1 + geometry.table_len() + u32::from(has_copy(GroupNo(whole))) + MIN_LAST_DATA);
-    // A tail that is too short for a group stays unused.
-    geometry.groups = whole + u32::from(tail >= least);
-    if tail < least {
+    let least = 1 + geometry.table_len() + u32::from(has_copy(GroupNo(whole))) + MIN_LAST_DATA;
+    if tail >= u64::from(least) {
+        geometry.groups = whole.checked_add(1)?;
+    } else {
+        // A tail that is too short for a group stays unused.
         geometry.blocks_total = blocks - tail;
     }
-    match options.inodes {
-        _ if geometry.groups == 0 => Err(too_small),
-        Some(inodes) if inodes > geometry.inodes_total() => Err(PlanError::Inodes(inodes, geometry.inodes_total())),
-        _ => Ok(geometry),
-    }
+    Some(geometry)
 }
 
 /// Blocks of a group: the most that its bitmap holds, less on a small volume, so that it has a superblock copy and

@@ -22,6 +22,8 @@ pub(crate) type Failure = String;
 /// Runs `mkfs.bento` with these arguments, the program's name first. Exit status 0: made, or shown with `-n`;
 /// 1: anything else, and then the device is as it was, or has no file system.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    // The name that it goes by in every message, whatever the file is called.
+    let args = std::iter::once("mkfs.bento".into()).chain(args.skip(1));
     let arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -17,7 +17,10 @@ pub(crate) fn user_of(path: &Path, stat: &Stat) -> Option<String> {
 
 /// The mount point of a device, by its number or by its path as the source: a FUSE mount has no number of its own.
 fn mount(path: &Path, number: Option<&str>) -> Option<String> {
-    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mount_in(&fs::read_to_string("/proc/self/mountinfo").ok()?, path, number)
+}
+
+fn mount_in(table: &str, path: &Path, number: Option<&str>) -> Option<String> {
     table.lines().find_map(|line| {
         // 36 35 98:0 /root /mount/point options [fields] - type source options
         let (front, back) = line.split_once(" - ")?;
@@ -62,4 +65,31 @@ fn loop_device(path: &Path) -> Option<String> {
         })
         .map(|device| format!("/dev/{}", device.file_name().to_string_lossy()))
         .next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mount_in;
+    use std::path::Path;
+
+    const TABLE: &str = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+        40 22 0:50 / /mnt/my\\040disk rw,nosuid - fuse.bento /srv/my\\040image rw\n\
+        41 22 0:51 /sub /mnt/bind rw - tmpfs tmpfs rw\n";
+
+    fn place(path: &str, number: Option<&str>) -> Option<String> {
+        mount_in(TABLE, Path::new(path), number)
+    }
+
+    #[test]
+    fn a_mounted_device_is_found_by_number_and_by_path() {
+        assert_eq!(place("/dev/other", Some("8:1")), Some("/".into()));
+        assert_eq!(place("/dev/sda1", None), Some("/".into()));
+        assert_eq!(place("/dev/sda", Some("8:0")), None);
+    }
+
+    #[test]
+    fn an_image_that_fuse_serves_is_found_by_its_path_whatever_its_name() {
+        assert_eq!(place("/srv/my image", None), Some("/mnt/my disk".into()));
+        assert_eq!(place("/srv/my", None), None);
+    }
 }

@@ -45,7 +45,9 @@ impl Target {
             Err(rustix::io::Errno::NOENT) => match wanted {
                 Some(bytes) => (What::Missing, bytes),
                 None => {
-                    return Err(format!("{name}: no such device; to make an image, give its size, as in 64m"));
+                    return Err(format!(
+                        "{name}: no such device; to make an image, give its size, as in 64m"
+                    ));
                 }
             },
             Err(error) => return Err(format!("{name}: {error}")),
