@@ -117,7 +117,7 @@ impl Gate {
     /// Passes, if the gate is open.
     #[inline]
     pub fn try_enter(&self, lane: usize, who: Who) -> Option<Inside<'_>> {
-        self.arrive(lane, who).then_some(Inside { gate: self, lane })
+        self.arrive(lane, who).then(|| Inside { gate: self, lane })
     }
 
     /// Passes, waiting for the gate to open. The caller must hold nothing: see the module's text.

@@ -11,7 +11,6 @@ const RENAME_NOREPLACE: u32 = 1;
 const RENAME_EXCHANGE: u32 = 2;
 const RENAME_WHITEOUT: u32 = 4;
 
-type Fs = dyn FileSystem<UserCall>;
 type Entered = Result<Attr, bento_api::Errno>;
 
 /// Counts the kernel's reference while the entry's locks are still held.
@@ -60,7 +59,7 @@ impl Bento {
         &self,
         request: &Request<'_>,
         kind: OpKind,
-        op: impl Fn(&Fs, &mut Call<'_, UserCall>) -> Result<Committed<Attr>, Stop>,
+        op: impl Fn(&(dyn FileSystem<UserCall> + '_), &mut Call<'_, UserCall>) -> Result<Committed<Attr>, Stop>,
     ) -> Entered {
         self.with_call(&request.header, |mount, call| {
             let made = mount.run(call, kind, |fs, call| {
