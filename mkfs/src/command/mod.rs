@@ -51,9 +51,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     target.open(arguments)?;
     let started = Instant::now();
-    let zeroed = target.clear(arguments.discard()?)?;
+    let bar = progress(arguments, "discarded", (target.blocks() * BLOCK_BYTES) >> 30);
+    let zeroed = target.clear(arguments.discard()?, &|done| bar.set_position(done >> 30));
+    bar.finish_and_clear();
+    let zeroed = zeroed?;
     let plan = Plan { zero_log: plan.zero_log && !zeroed, ..plan };
-    let bar = progress(arguments, &plan);
+    let bar = progress(arguments, "groups made", plan.superblock.geometry.groups.into());
     let made = make(&target, &plan, &mut |done, _| bar.set_position(done.into()));
     bar.finish_and_clear();
     let made = made.map_err(|error| match target.last_error() {
@@ -64,12 +67,16 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A bar on a terminal, if this will take long enough to look at.
-fn progress(arguments: &Arguments, plan: &Plan) -> indicatif::ProgressBar {
-    let groups = plan.superblock.geometry.groups;
-    if arguments.quiet || arguments.json || groups < 64 || !std::io::stderr().is_terminal() {
+fn progress(arguments: &Arguments, what: &'static str, steps: u64) -> indicatif::ProgressBar {
+    if arguments.quiet || arguments.json || steps < 64 || !std::io::stderr().is_terminal() {
         return indicatif::ProgressBar::hidden();
     }
-    indicatif::ProgressBar::new(groups.into()).with_message("groups")
+    indicatif::ProgressBar::new(steps).with_prefix(what).with_style(style())
+}
+
+fn style() -> indicatif::ProgressStyle {
+    let style = indicatif::ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}");
+    style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar())
 }
 
 /// What the command line asks for, as the library's options.

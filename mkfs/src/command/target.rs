@@ -12,6 +12,8 @@ use std::sync::Mutex;
 /// mark there.
 const CLEAR_START: u64 = 4 << 20;
 const CLEAR_END: u64 = 1 << 20;
+/// Bytes that are discarded at a time.
+const DISCARD_STEP: u64 = 1 << 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -139,13 +141,11 @@ impl Target {
 
     /// Makes the old content go away: by a discard that leaves zeros, where that is possible and wanted, else by
     /// zeros over every place where a file system has its mark. True if everything reads as zeros now.
-    pub(crate) fn clear(&self, discard: bool) -> Result<bool, Failure> {
+    ///
+    /// `progress` hears how many bytes of a discard are done.
+    pub(crate) fn clear(&self, discard: bool, progress: &dyn Fn(u64)) -> Result<bool, Failure> {
         let Some(file) = &self.file else { return Ok(false) };
-        if self.what == What::Missing {
-            return Ok(true);
-        }
-        let holes = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if discard && rustix::fs::fallocate(file, holes, 0, self.bytes).is_ok() {
+        if self.what == What::Missing || (discard && self.discard(file, progress)) {
             return Ok(true);
         }
         let start = CLEAR_START.min(self.bytes);
@@ -154,6 +154,21 @@ impl Target {
             self.zero(file, from, to).map_err(|error| format!("{}: cannot clear: {error}", self.name()))?;
         }
         Ok(false)
+    }
+
+    /// Punches a hole as large as the device. A piece at a time: a large device takes its time, and shows it.
+    fn discard(&self, file: &File, progress: &dyn Fn(u64)) -> bool {
+        let holes = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let mut at = 0;
+        while at < self.bytes {
+            let len = DISCARD_STEP.min(self.bytes - at);
+            if rustix::fs::fallocate(file, holes, at, len).is_err() {
+                return false;
+            }
+            at += len;
+            progress(at);
+        }
+        true
     }
 
     fn zero(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
