@@ -299,7 +299,7 @@ impl Mount {
     }
 
     /// Notes in the slot that the content changed; the disk learns of it at the next fsync or tick.
-    fn touch(&self, call: &mut UserCall, ino: InodeNo) -> Result<(), Errno> {
+    pub fn touch(&self, call: &mut UserCall, ino: InodeNo) -> Result<(), Errno> {
         let containers = &self.containers;
         let in_slot = self.run(call, OpKind::Read, |fs, call| {
             // The inode's lock, which getattr takes, is held to the end of the attempt: nothing changes between.

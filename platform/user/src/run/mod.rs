@@ -15,6 +15,7 @@ mod counters;
 mod data;
 mod drive;
 mod inodes;
+mod step;
 mod upgrade;
 
 #[cfg(test)]

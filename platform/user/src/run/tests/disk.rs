@@ -1,0 +1,89 @@
+//! A device with a volatile cache, which can lose power.
+use crate::device::Device;
+use bento_api::{BLOCK, BLOCK_BYTES, Bytes, Errno};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+type Image = BTreeMap<u64, Box<Bytes>>;
+
+#[derive(Default, Clone)]
+struct Contents {
+    now: Image,
+    durable: Image,
+    /// Written since the last flush, in order.
+    volatile: Vec<(u64, Box<Bytes>)>,
+}
+
+/// Blocks in memory; what was not flushed may be lost.
+#[derive(Default)]
+pub(super) struct Volatile {
+    contents: Mutex<Contents>,
+    pub(super) delay: Mutex<Duration>,
+    pub(super) fail_writes: AtomicBool,
+    pub(super) reads: AtomicU64,
+}
+
+impl Volatile {
+    pub(super) fn of(image: Image) -> Self {
+        let contents = Contents { now: image.clone(), durable: image, volatile: Vec::new() };
+        Self { contents: Mutex::new(contents), ..Self::default() }
+    }
+
+    /// What is left after a power cut now; `keep` chooses among what was not flushed.
+    pub(super) fn cut(&self, mut keep: impl FnMut() -> bool) -> Image {
+        let Contents { durable, volatile, .. } = self.contents.lock().clone();
+        let mut image = durable;
+        image.extend(volatile.into_iter().filter(|_| keep()));
+        image
+    }
+
+    fn sleep(&self) {
+        let delay = *self.delay.lock();
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
+    }
+}
+
+impl Device for Volatile {
+    fn blocks(&self) -> u64 {
+        1 << 20
+    }
+
+    fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Errno> {
+        self.sleep();
+        self.reads.fetch_add(1, SeqCst);
+        assert!(offset.is_multiple_of(BLOCK_BYTES) && to.len() == BLOCK);
+        match self.contents.lock().now.get(&(offset / BLOCK_BYTES)) {
+            Some(bytes) => to.copy_from_slice(&bytes[..]),
+            None => to.fill(0),
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, from: &[IoSlice<'_>]) -> Result<(), Errno> {
+        self.sleep();
+        if self.fail_writes.load(SeqCst) {
+            return Err(Errno::Io);
+        }
+        let bytes: Vec<u8> = from.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let mut contents = self.contents.lock();
+        for (block, no) in bytes.chunks(BLOCK).zip(offset / BLOCK_BYTES..) {
+            let block: Box<Bytes> = Box::new(block.try_into().expect("whole blocks"));
+            contents.now.insert(no, block.clone());
+            contents.volatile.push((no, block));
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), Errno> {
+        self.sleep();
+        let mut contents = self.contents.lock();
+        let volatile = std::mem::take(&mut contents.volatile);
+        contents.durable.extend(volatile);
+        Ok(())
+    }
+}
