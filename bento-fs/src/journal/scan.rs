@@ -5,7 +5,7 @@
 //! epoch is whole and says that it was. That is damage, not a tear, and nothing is replayed over it in silence.
 use super::recovery::Space;
 use crate::format::log::{
-    BatchHeader, LogHeader, Tag, TagArea, TagKind, Totals, epoch_seed, looks_like_record, tag_blocks, tag_place,
+    BATCH_MAGIC, BatchHeader, LogHeader, Tag, TagArea, TagKind, Totals, epoch_seed, looks_like_record, tag_blocks, tag_place,
     tags_crc, unescape, verify_tag_block,
 };
 use crate::format::{Corruption, Geometry};
@@ -213,7 +213,12 @@ impl Scan<'_> {
     /// Whether some later record of this epoch says that the batch at which the log ends was durable.
     fn damage_behind(&mut self, end: BatchSeq) -> Result<Option<BatchSeq>, Errno> {
         for position in 0..self.geometry.log_area() {
-            self.disk.read(self.at(position)?, &mut self.space.record)?;
+            let at = self.at(position)?;
+            // Asked like this, a device whose blocks are undecided need not decide those that are no headers.
+            if !self.disk.starts_with(at, &BATCH_MAGIC.to_le_bytes(), &mut self.space.record)? {
+                continue;
+            }
+            self.disk.read(at, &mut self.space.record)?;
             if !looks_like_record(&self.space.record, self.epoch) {
                 continue;
             }

@@ -11,6 +11,11 @@ pub trait Disk {
     fn blocks(&self) -> u64;
     /// Reads one block. EIO if the device fails or the block lies past its end.
     fn read(&self, no: BlockNo, to: &mut Bytes) -> Result<(), Errno>;
+    /// Whether one block begins with these bytes; `space` is to read into. A device that knows cheaper may say so.
+    fn starts_with(&self, no: BlockNo, bytes: &[u8], space: &mut Bytes) -> Result<bool, Errno> {
+        self.read(no, space)?;
+        Ok(space.starts_with(bytes))
+    }
     /// Writes one block.
     fn write(&self, no: BlockNo, from: &Bytes) -> Result<(), Errno>;
     /// Makes everything that was written durable.

@@ -82,7 +82,7 @@ impl Mount {
     }
 
     /// One call of the file system's `drive`.
-    fn step(&self, event: Event) -> Result<Next<crate::containers::UserCall>, Errno> {
+    pub(super) fn step(&self, event: Event) -> Result<Next<crate::containers::UserCall>, Errno> {
         loop {
             let mut driver = self.driver.lock();
             self.containers.settle();
