@@ -1,0 +1,89 @@
+//! The superblock, and its copies.
+use super::image::Image;
+use super::Check;
+use crate::report::{Note, Options, Problem, Report};
+use bento_api::{BlockNo, Bytes};
+use bento_fs::format::geometry::SUPERBLOCK;
+use bento_fs::format::{Corruption, Superblock};
+
+/// How far a copy is looked for, in blocks, if the superblock itself is lost.
+const SEARCHED: u64 = 1 << 20;
+
+/// The superblock to go by: the one in block 1, or the copy that was asked for, or the first that is found.
+pub(super) fn find(image: &mut Image<'_>, options: &Options<'_>, report: &mut Report) -> Option<Superblock> {
+    let mut page = image.page();
+    let (primary, broken) = match read(image, SUPERBLOCK, &mut page) {
+        Ok(superblock) if superblock.copy_group.0 != 0 => {
+            (None, Some(Problem::new(Corruption::SuperblockCopyGroup)))
+        }
+        Ok(superblock) => (Some(superblock), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    if let Some(problem) = &broken {
+        report.add(problem.clone().block(SUPERBLOCK));
+    }
+    let copy = match options.superblock {
+        Some(no) => match read_copy(image, no, &mut page) {
+            Some(copy) => Some((no, copy)),
+            None => {
+                report.add(Problem::new(Corruption::SuperblockCopy).block(no));
+                return None;
+            }
+        },
+        // A later version's volume is no broken one.
+        None if broken.as_ref().is_some_and(|problem| is_of_another_version(problem.code)) => return None,
+        None if broken.is_some() => {
+            let end = image.disk().blocks().min(SEARCHED);
+            (2..end).map(BlockNo).find_map(|no| Some((no, read_copy(image, no, &mut page)?)))
+        }
+        None => None,
+    };
+    image.give(page);
+    if let Some((no, _)) = copy {
+        report.note(Note::SuperblockCopy(no));
+    }
+    copy.map(|(_, copy)| copy).or(primary)
+}
+
+/// Whether the volume may be well, for a newer tool.
+pub(super) fn is_of_another_version(code: Corruption) -> bool {
+    matches!(code, Corruption::SuperblockVersion | Corruption::SuperblockIncompat)
+}
+
+fn read(image: &Image<'_>, no: BlockNo, page: &mut Bytes) -> Result<Superblock, Problem> {
+    if image.disk().read(no, page).is_err() {
+        return Err(Problem { unreadable: true, ..Problem::new(Corruption::SuperblockChecksum) });
+    }
+    Superblock::decode(page).map_err(Problem::new)
+}
+
+/// A copy that lies where it says it does.
+fn read_copy(image: &Image<'_>, no: BlockNo, page: &mut Bytes) -> Option<Superblock> {
+    let copy = read(image, no, page).ok()?;
+    (copy.geometry.copy_block(copy.copy_group) == Some(no)).then_some(copy)
+}
+
+impl Check<'_> {
+    /// Compares the copies with the superblock. What may change while the volume is used may differ.
+    pub(super) fn superblock_copies(&mut self) {
+        let mut page = self.image.page();
+        let used = self.superblock;
+        for (group, no) in used.geometry.copies() {
+            let problem = match read(&self.image, no, &mut page) {
+                Err(problem) => problem,
+                Ok(copy) if copy.copy_group != group => Problem::new(Corruption::SuperblockCopyGroup),
+                Ok(copy)
+                    if copy.geometry != used.geometry
+                        || copy.uuid != used.uuid
+                        || copy.csum_seed != used.csum_seed
+                        || copy.hash_key != used.hash_key =>
+                {
+                    Problem::new(Corruption::SuperblockCopy)
+                }
+                Ok(_) => continue,
+            };
+            self.problem(problem.group(group).block(no));
+        }
+        self.image.give(page);
+    }
+}
