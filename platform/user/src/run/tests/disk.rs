@@ -50,16 +50,16 @@ impl Volatile {
 
 impl Device for Volatile {
     fn blocks(&self) -> u64 {
-        1 << 20
+        32 << 10
     }
 
     fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Errno> {
         self.sleep();
         self.reads.fetch_add(1, SeqCst);
-        assert!(offset.is_multiple_of(BLOCK_BYTES) && to.len() == BLOCK);
-        match self.contents.lock().now.get(&(offset / BLOCK_BYTES)) {
-            Some(bytes) => to.copy_from_slice(&bytes[..]),
-            None => to.fill(0),
+        let contents = self.contents.lock();
+        for (byte, at) in to.iter_mut().zip(offset..) {
+            let block = contents.now.get(&(at / BLOCK_BYTES));
+            *byte = block.map_or(0, |block| block[(at % BLOCK_BYTES) as usize]);
         }
         Ok(())
     }
@@ -70,11 +70,16 @@ impl Device for Volatile {
             return Err(Errno::Io);
         }
         let bytes: Vec<u8> = from.iter().flat_map(|slice| slice.iter().copied()).collect();
-        let mut contents = self.contents.lock();
-        for (block, no) in bytes.chunks(BLOCK).zip(offset / BLOCK_BYTES..) {
-            let block: Box<Bytes> = Box::new(block.try_into().expect("whole blocks"));
-            contents.now.insert(no, block.clone());
-            contents.volatile.push((no, block));
+        let Contents { now, volatile, .. } = &mut *self.contents.lock();
+        let mut rest = &bytes[..];
+        let mut at = offset;
+        while !rest.is_empty() {
+            let (no, within) = (at / BLOCK_BYTES, (at % BLOCK_BYTES) as usize);
+            let (piece, behind) = rest.split_at(rest.len().min(BLOCK - within));
+            let block = now.entry(no).or_insert_with(|| Box::new([0; BLOCK]));
+            block[within..within + piece.len()].copy_from_slice(piece);
+            volatile.push((no, block.clone()));
+            (rest, at) = (behind, at + piece.len() as u64);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 mod crash;
 mod disk;
 mod fake;
+mod real;
 mod waits;
 
 use super::{Core, Mount};
