@@ -136,7 +136,8 @@ pub(super) fn remove(bytes: &mut Bytes, at: usize) -> Result<usize, Corruption> 
             Ordering::Equal | Ordering::Greater => break,
         }
     }
-    let hole = bytes.get_mut(start..end).filter(|hole| at < end && !hole.is_empty()).ok_or(Corruption::DirPlace)?;
+    let hole =
+        bytes.get_mut(start..end).filter(|hole| at < end && !hole.is_empty()).ok_or(Corruption::DirPlace)?;
     hole.fill(0);
     let len = hole.len();
     let (head, _) = RawEntryHead::mut_from_prefix(hole).map_err(|_| Corruption::DirPlace)?;

@@ -100,7 +100,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// Starts the index of a directory without names: one empty leaf below the root.
     pub(super) fn index_leaf(&mut self, dir: Locked, inode: &mut Inode) -> Result<Draft, Stop> {
-        let no = self.claim_meta(self.home_of(dir.no()), Reserve::Keep)?;
+        let no = self.claim_meta(self.map_home(dir.no()), Reserve::Keep)?;
         let leaf = self.fresh(no, BlockKind::Index, dir)?;
         let Root { area, depth, blocks, .. } = root(inode);
         let mut top = NodeMut::root(area);

@@ -4,12 +4,14 @@ use crate::format::record::Extent;
 use crate::format::{BlockKind, Corruption, Inode, dirent};
 use crate::op::Op;
 use crate::variant::Variant;
+use bento_api::limits::WANTED;
 use bento_api::{BLOCK_BYTES, BlockNo, FileBlock, FileKind, InodeNo, Platform, Stop};
 
 /// Blocks of names that one call lists at most, so that what it pins is bounded.
 const BLOCKS_OF_A_CALL: usize = 32;
-/// Blocks that are asked for together with one that is missing.
-const READ_AHEAD: u64 = 16;
+/// Blocks that are asked for when one is missing, itself included; a wait can ask for a few more.
+const READ_AHEAD: usize = 24;
+const _: () = assert!(READ_AHEAD < WANTED);
 
 /// A name, as readdir tells it.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 (file, at) = (extent.file, 0);
             }
             let no = block_in(&extent, file);
-            self.read_ahead(inode, &extent, file)?;
+            self.read_ahead(dir, inode, extent, file)?;
             let block = self.meta(no, BlockKind::Dir, dir.into())?;
             self.platform().copy(block, page);
             let step = self.list_page(page, (dir, file, no), at, emit)?;
@@ -118,12 +120,21 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// Asks for the blocks behind a missing one too, since a listing goes through all of them.
-    fn read_ahead(&self, inode: &Inode, extent: &Extent, file: FileBlock) -> Result<(), Stop> {
-        if self.platform().pin(block_in(extent, file))?.is_some() {
+    fn read_ahead(&self, dir: InodeNo, inode: &Inode, from: Extent, file: FileBlock) -> Result<(), Stop> {
+        if self.platform().pin(block_in(&from, file))?.is_some() {
             return Ok(());
         }
-        let end = file.0.saturating_add(READ_AHEAD).min(extent.end().0).min(super::blocks(inode));
-        (file.0..end).try_for_each(|file| self.expect(block_in(extent, FileBlock(file))))
+        let (mut extent, mut file) = (from, file);
+        for _ in 0..READ_AHEAD {
+            self.expect(block_in(&extent, file))?;
+            file = FileBlock(file.0.saturating_add(1));
+            if file >= extent.end() {
+                let next = self.extent_from(dir, inode, file)?;
+                let Some(next) = next.filter(|next| has_names(inode, next.file)) else { break };
+                (file, extent) = (next.file, next);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -250,8 +250,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Ok(no)
     }
 
-    /// Claims and maps a block, behind its neighbour in the file if it can be, so that a directory that grows stays in
-    /// one piece.
+    /// Claims and maps a block.
     fn add_metadata(
         &mut self,
         dir: Locked,
@@ -259,15 +258,32 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         file: FileBlock,
         kind: BlockKind,
     ) -> Result<BlockNo, Stop> {
-        let before = self.extent_before(dir.no(), inode, file)?;
-        let goal = match before {
-            Some(extent) => BlockNo(extent.start.0.saturating_add(extent.len.into())),
-            None => self.home_of(dir.no()),
+        let goal = match kind {
+            BlockKind::Dir => self.names_goal(dir.no(), inode, file)?,
+            _ => self.map_home(dir.no()),
         };
         let start = self.claim_meta(goal, Reserve::Keep)?;
         self.fresh(start, kind, dir)?;
         self.extent_insert(dir, inode, Extent { file, start, len: 1, unwritten: false })?;
         Ok(start)
+    }
+
+    /// Where a block of names should lie: behind its neighbour, so that a directory that grows stays in one piece.
+    fn names_goal(&self, dir: InodeNo, inode: &Inode, file: FileBlock) -> Result<BlockNo, Stop> {
+        let before = self.extent_before(dir, inode, file)?;
+        let end = before.map(|extent| BlockNo(extent.start.0.saturating_add(extent.len.into())));
+        Ok(end.unwrap_or(self.home_of(dir)))
+    }
+
+    /// Where index and free map should lie: in the last eighth of the directory's group, out of the way of the names.
+    fn map_home(&self, dir: InodeNo) -> BlockNo {
+        let geometry = &self.volume.geometry;
+        let home = self.home_of(dir);
+        let place = geometry.block_group(home).and_then(|(group, first)| {
+            let len = geometry.group_blocks(group)?;
+            geometry.block_no(group, len.saturating_sub(len / 8).max(first))
+        });
+        place.unwrap_or(home)
     }
 }
 
