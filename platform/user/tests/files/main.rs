@@ -1,0 +1,8 @@
+//! Files through the operations of the file system: data, sizes, holes, attributes, targets, and their going away.
+mod attributes;
+mod holes;
+mod model;
+mod orphans;
+mod placements;
+mod space;
+mod volume;

@@ -1,0 +1,134 @@
+//! Files that lost their names, and truncates that were cut short.
+use crate::volume::{BLOCK, Cache, Volume};
+use bento_api::{Errno, OpKind, SetAttr};
+
+#[test]
+fn an_unlinked_file_is_there_until_its_last_user_goes() {
+    let mut volume = Volume::new(8192);
+    let free = volume.free_blocks();
+    let ino = volume.create(b"a").unwrap();
+    volume.write(ino, 0, &[7; 10_000]).unwrap();
+    volume.unlink(b"a").unwrap();
+    volume.check();
+    assert_eq!(volume.read(ino, 0, 20_000).unwrap(), [7; 10_000]);
+    volume.write(ino, 100_000, &[8; 10]).unwrap();
+    volume.forget(ino);
+    assert_eq!(volume.stat(ino), Err(Errno::Stale));
+    volume.check();
+    assert_eq!(volume.free_blocks(), free);
+}
+
+#[test]
+fn a_mount_takes_away_what_lost_its_name() {
+    let mut volume = Volume::new(8192);
+    let free = volume.free_blocks();
+    let file = volume.create(b"a").unwrap();
+    volume.write(file, 5 * BLOCK, &[7; 10_000]).unwrap();
+    volume.setxattr(file, b"user.a", &[1; 1000], bento_api::XattrSet::Any).unwrap();
+    volume.unlink(b"a").unwrap();
+    let nameless = volume.tmpfile().unwrap();
+    volume.write(nameless, 0, &[9; 70_000]).unwrap();
+    volume.check();
+    let mut volume = volume.remount();
+    volume.check();
+    assert_eq!(volume.free_blocks(), free);
+    assert_eq!(volume.stat(file), Err(Errno::Stale));
+    assert_eq!(volume.stat(nameless), Err(Errno::Stale));
+}
+
+#[test]
+fn a_file_without_a_name_can_get_one() {
+    let mut volume = Volume::new(8192);
+    let ino = volume.tmpfile().unwrap();
+    volume.write(ino, 0, b"kept").unwrap();
+    volume.link(ino, b"named").unwrap();
+    volume.check();
+    volume.forget(ino);
+    let mut volume = volume.remount();
+    let ino = volume.open(b"named").unwrap();
+    assert_eq!(volume.read(ino, 0, 10).unwrap(), b"kept");
+    assert_eq!(volume.stat(ino).unwrap().nlink, 1);
+    volume.check();
+}
+
+#[test]
+fn more_orphans_than_a_block_has_slots_come_and_go() {
+    for cache in [Cache::Keeps, Cache::AlwaysMisses] {
+        let mut volume = Volume::with(16_384, |options| options.inodes = Some(4096));
+        volume.set_cache(cache);
+        let orphan_file = volume.stat(bento_api::InodeNo(4)).unwrap();
+        let free = volume.free_blocks();
+        let inodes = volume.mount.statfs().inodes_free;
+        for _ in 0..1200 {
+            volume.tmpfile().unwrap();
+        }
+        volume.check();
+        let grown = volume.stat(bento_api::InodeNo(4)).unwrap();
+        assert_eq!(grown.size, 3 * BLOCK);
+        let held = (grown.sectors - orphan_file.sectors) / 8;
+        // Half of them go; the rest is a mount's, which has to load three blocks of slots first.
+        for ino in (16..).map(bento_api::InodeNo).take(600) {
+            volume.forget(ino);
+        }
+        volume.check();
+        let mut volume = volume.remount();
+        volume.set_cache(cache);
+        volume.check();
+        assert_eq!(volume.mount.statfs().inodes_free, inodes);
+        assert_eq!(volume.free_blocks(), free - held);
+        // The slots are free again: nothing grows.
+        for _ in 0..1200 {
+            volume.tmpfile().unwrap();
+        }
+        assert_eq!(volume.stat(bento_api::InodeNo(4)).unwrap().size, 3 * BLOCK);
+    }
+}
+
+#[test]
+fn a_truncate_that_was_cut_short_goes_on_at_the_next_mount() {
+    let mut volume = Volume::new(32_768);
+    let free = volume.free_blocks();
+    let ino = volume.create(b"a").unwrap();
+    for at in 0..2000 {
+        volume.write(ino, at * 2 * BLOCK, &[at as u8; 100]).unwrap();
+    }
+    volume.check();
+    let set = SetAttr { size: Some(50), ..SetAttr::default() };
+    let (attr, more) = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).unwrap().value;
+    assert!(more && attr.size == 50);
+    assert_eq!(volume.truncate(ino, 1 << 20), Err(Errno::Busy), "the freeing would not tell old from new");
+    volume.check();
+    let mut volume = volume.remount();
+    volume.check();
+    let ino = volume.open(b"a").unwrap();
+    assert_eq!(volume.read(ino, 0, 100).unwrap(), [0; 50]);
+    volume.write(ino, 4096, b"new").unwrap();
+    // Two blocks of data, and what is left of the tree.
+    assert!(volume.stat(ino).unwrap().sectors <= 32);
+    volume.unlink(b"a").unwrap();
+    volume.forget(ino);
+    volume.check();
+    assert_eq!(volume.free_blocks(), free);
+}
+
+#[test]
+fn a_removed_directory_and_links_of_all_lengths_give_everything_back() {
+    let mut volume = Volume::new(8192);
+    let free = volume.free_blocks();
+    for len in [1, 79, 80, 81, 4063, 4064, 4065, 4095] {
+        let target: Vec<u8> = (0..len).map(|at| b'a' + (at % 26) as u8).collect();
+        let ino = volume.symlink(b"link", &target).unwrap();
+        assert_eq!(volume.readlink(ino).unwrap(), target);
+        volume.check();
+        volume = volume.remount();
+        assert_eq!(volume.readlink(ino).unwrap(), target);
+        volume.unlink(b"link").unwrap();
+        volume.check();
+    }
+    assert_eq!(volume.symlink(b"link", &[b'a'; 4096]), Err(Errno::NameTooLong));
+    assert_eq!(volume.symlink(b"link", b""), Err(Errno::NotFound));
+    volume.mkdir(b"dir").unwrap();
+    volume.rmdir(b"dir").unwrap();
+    volume.check();
+    assert_eq!(volume.free_blocks(), free);
+}
