@@ -11,8 +11,8 @@ use bento_fs::format::{Corruption, HashKey, block::BLOCK_LIMIT};
 pub const BYTES_PER_INODE: u64 = 16 << 10;
 /// The fewest bytes for an inode that can be asked for.
 pub const MIN_BYTES_PER_INODE: u64 = 1 << 10;
-/// The smallest log that is chosen by default, in blocks: 4 MiB.
-pub const SMALL_LOG: u64 = 1024;
+/// The smallest log that the command makes, in blocks: 4 MiB, below which the file system cannot work.
+pub const SMALL_LOG: u64 = bento_api::limits::SMALLEST_LOG as u64;
 /// The largest log that is chosen by default, in blocks: 1 GiB.
 const LARGE_LOG: u64 = 262_144;
 /// The share of the volume that the log gets between these two.

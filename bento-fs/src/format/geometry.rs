@@ -26,7 +26,8 @@ pub const INODE_SIZE: usize = 256;
 pub const INODES_PER_BLOCK: u32 = 16;
 /// The data blocks that the last group must have; a shorter rest of the device stays unused.
 pub const MIN_LAST_DATA: u32 = 64;
-/// The fewest blocks of a log, its two headers included.
+/// The fewest blocks of a log, its two headers included. The file system itself asks for more, so that its largest
+/// operations fit several times: [`bento_api::limits::SMALLEST_LOG`].
 pub const MIN_LOG: u64 = 128;
 /// The most blocks of a log, its two headers included.
 pub const MAX_LOG: u64 = 1 << 22;
