@@ -145,9 +145,29 @@ impl Problem {
             401..=407 | 421..=425 | 501..=511 | 601..=607 | 610 | 701..=708 => true,
             _ => matches!(
                 self.code,
-                C::InodeUnused | C::InodeType | C::ExtentShared | C::DirUnreachable | C::DirLoop | C::DirMissing | C::InodeNameless
+                C::InodeUnused
+                    | C::InodeType
+                    | C::ExtentShared
+                    | C::DirUnreachable
+                    | C::DirLoop
+                    | C::DirMissing
+                    | C::InodeNameless
             ),
         }
+    }
+}
+
+/// A block that is not what it should be: a problem whose circumstances its reader knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BadBlock {
+    pub(crate) what: Corruption,
+    pub(crate) block: BlockNo,
+    pub(crate) unreadable: bool,
+}
+
+impl BadBlock {
+    pub(crate) fn problem(self) -> Problem {
+        Problem { unreadable: self.unreadable, ..Problem::new(self.what).block(self.block) }
     }
 }
 
@@ -211,12 +231,18 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LogSlot(what, block) => write!(f, "block {block}: {} (torn when it was written; the other one holds)", what.text()),
-            Self::Summary(group) => write!(f, "the summary of group {group} is out of date; it is advice only"),
+            Self::LogSlot(what, block) => {
+                write!(f, "block {block}: {} (torn when it was written; the other one holds)", what.text())
+            }
+            Self::Summary(group) => {
+                write!(f, "the summary of group {group} is out of date; it is advice only")
+            }
             Self::ErrorsMet(1) => f.write_str("a mount met an error and noted it in the superblock"),
             Self::ErrorsMet(count) => write!(f, "mounts met {count} errors and noted them in the superblock"),
             Self::SuperblockCopy(block) => write!(f, "the superblock copy in block {block} is used"),
-            Self::DirectoriesCutShort => f.write_str("directories share too many blocks; not all were looked at"),
+            Self::DirectoriesCutShort => {
+                f.write_str("directories share too many blocks; not all were looked at")
+            }
         }
     }
 }

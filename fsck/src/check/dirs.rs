@@ -37,12 +37,14 @@ pub(super) fn each_entry<'a>(
         let rest = bytes.get(at..).unwrap_or(&[]);
         let head = RawEntryHead::ref_from_prefix(rest).ok().map(|(head, _)| head);
         let len = head.map_or(0, |head| usize::from(head.rec_len.get()));
-        let (Some(head), Some(whole)) = (head, rest.get(UNIT..len).filter(|_| len.is_multiple_of(UNIT))) else {
+        let (Some(head), Some(whole)) = (head, rest.get(UNIT..len).filter(|_| len.is_multiple_of(UNIT)))
+        else {
             problem(Corruption::DirLength);
             return None;
         };
         if head.ino.get() == 0 {
-            if head.hash.get() != 0 || head.name_len != 0 || head.kind != 0 || !all_zero(whole) || after_hole {
+            if head.hash.get() != 0 || head.name_len != 0 || head.kind != 0 || !all_zero(whole) || after_hole
+            {
                 problem(Corruption::DirHole);
             }
             after_hole = true;
@@ -145,8 +147,8 @@ impl Check<'_> {
         }
         let mut page = self.image.page();
         match self.read_block(no, BlockKind::Dir, ino.0, &mut page) {
-            Err(problem) => {
-                self.problem(problem.ino(ino));
+            Err(bad) => {
+                self.problem(bad.problem().ino(ino));
                 scan.bad.push(file);
             }
             Ok(()) => {
@@ -159,7 +161,14 @@ impl Check<'_> {
         self.image.give(page);
     }
 
-    fn names(&mut self, place: usize, ino: InodeNo, (file, no): (u64, BlockNo), page: &Bytes, scan: &mut Scan) {
+    fn names(
+        &mut self,
+        place: usize,
+        ino: InodeNo,
+        (file, no): (u64, BlockNo),
+        page: &Bytes,
+        scan: &mut Scan,
+    ) {
         let mut problems = Vec::new();
         let key = self.superblock.hash_key;
         let largest = each_entry(
@@ -168,7 +177,8 @@ impl Check<'_> {
                 let hash = key.hash(entry.name);
                 let position = file.saturating_mul(BLOCK_BYTES).saturating_add(entry.at as u64);
                 scan.entries.push((hash.0, position));
-                let mut add = |what| self.problem(Problem::new(what).ino(ino).block(no).name(entry.name, entry.ino));
+                let mut add =
+                    |what| self.problem(Problem::new(what).ino(ino).block(no).name(entry.name, entry.ino));
                 if !is_name(entry.name) {
                     add(Corruption::DirName);
                 }
@@ -191,7 +201,8 @@ impl Check<'_> {
     /// Follows one entry to its inode.
     fn entry(&mut self, place: usize, ino: InodeNo, no: BlockNo, entry: &RawEntry<'_>) {
         let problem = |what| Problem::new(what).ino(ino).block(no).name(entry.name, entry.ino);
-        let Some(kind) = (entry.kind < 16).then(|| FileKind::of_mode(u32::from(entry.kind) << 12)).flatten() else {
+        let Some(kind) = (entry.kind < 16).then(|| FileKind::of_mode(u32::from(entry.kind) << 12)).flatten()
+        else {
             self.problem(problem(Corruption::DirKind));
             return self.named_inode(place, ino, None, entry.ino, &problem);
         };
@@ -226,7 +237,13 @@ impl Check<'_> {
     }
 
     /// A directory has one name, in the directory that it calls its parent.
-    fn named_dir(&mut self, place: usize, ino: InodeNo, target: InodeNo, problem: &dyn Fn(Corruption) -> Problem) {
+    fn named_dir(
+        &mut self,
+        place: usize,
+        ino: InodeNo,
+        target: InodeNo,
+        problem: &dyn Fn(Corruption) -> Problem,
+    ) {
         let Some(child) = self.dir_place(target) else { return };
         if let Some(parent) = self.dirs.get_mut(place) {
             parent.subdirs = parent.subdirs.saturating_add(1);

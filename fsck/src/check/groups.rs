@@ -6,9 +6,7 @@ use super::walk::Mode;
 use crate::report::Problem;
 use bento_api::{BlockNo, Bytes, FileKind, GroupNo, InodeNo};
 use bento_fs::format::block::bit;
-use bento_fs::format::geometry::{
-    FIRST_INODE, INODE_SIZE, INODES_PER_BLOCK, LOST_AND_FOUND, ORPHANS, ROOT,
-};
+use bento_fs::format::geometry::{FIRST_INODE, INODE_SIZE, INODES_PER_BLOCK, LOST_AND_FOUND, ORPHANS, ROOT};
 use bento_fs::format::group::RawAlloc;
 use bento_fs::format::inode::{Inode, RawInode};
 use bento_fs::format::num::all_zero;
@@ -38,7 +36,11 @@ impl Check<'_> {
             let alloc = RawAlloc::ref_from_bytes(&page[..]).ok();
             if let Some(alloc) = alloc {
                 let mark = alloc.inodes_init.get();
-                let end = if trusted { mark.min(self.geometry.inodes_per_group) } else { self.geometry.inodes_per_group };
+                let end = if trusted {
+                    mark.min(self.geometry.inodes_per_group)
+                } else {
+                    self.geometry.inodes_per_group
+                };
                 self.marked_above(group, alloc, end);
                 self.table(group, alloc, trusted, end);
             }
@@ -51,8 +53,8 @@ impl Check<'_> {
     /// Reads and checks an allocation block; whether its header is right, so that its bits mean something.
     fn alloc_block(&mut self, group: GroupNo, page: &mut Bytes) -> bool {
         let Some(no) = self.geometry.alloc_block(group) else { return false };
-        if let Err(problem) = self.read_block(no, BlockKind::Alloc, group.0.into(), page) {
-            self.problem(problem.group(group));
+        if let Err(bad) = self.read_block(no, BlockKind::Alloc, group.0.into(), page) {
+            self.problem(bad.problem().group(group));
             return false;
         }
         let Ok(alloc) = RawAlloc::ref_from_bytes(&page[..]) else { return false };
@@ -71,9 +73,12 @@ impl Check<'_> {
                 || !all_zero(&alloc.unused))
             .then(|| problem(Corruption::GroupTail)),
             (zeros(&alloc.block_bitmap, metadata) > 0).then(|| problem(Corruption::GroupMetadata)),
-            (stored_blocks != free_blocks).then(|| counted(Corruption::GroupFreeBlocks, stored_blocks, free_blocks)),
-            (stored_inodes != free_inodes).then(|| counted(Corruption::GroupFreeInodes, stored_inodes, free_inodes)),
-            (mark > inodes || !mark.is_multiple_of(INODES_PER_BLOCK)).then(|| problem(Corruption::GroupInitialised)),
+            (stored_blocks != free_blocks)
+                .then(|| counted(Corruption::GroupFreeBlocks, stored_blocks, free_blocks)),
+            (stored_inodes != free_inodes)
+                .then(|| counted(Corruption::GroupFreeInodes, stored_inodes, free_inodes)),
+            (mark > inodes || !mark.is_multiple_of(INODES_PER_BLOCK))
+                .then(|| problem(Corruption::GroupInitialised)),
         ];
         found.into_iter().flatten().for_each(|problem| self.problem(problem));
         self.report.stats.blocks_free += u64::from(free_blocks);
@@ -83,7 +88,8 @@ impl Check<'_> {
 
     /// Inodes above the mark were never written, so none of them can be in use.
     fn marked_above(&mut self, group: GroupNo, alloc: &RawAlloc, mark: u32) {
-        let above = (mark..self.geometry.inodes_per_group).filter(|at| bit(&alloc.inode_bitmap, (*at).into()));
+        let above =
+            (mark..self.geometry.inodes_per_group).filter(|at| bit(&alloc.inode_bitmap, (*at).into()));
         for at in above {
             if let Some(ino) = self.geometry.ino(group, at).filter(|ino| ino.0 >= u64::from(FIRST_INODE)) {
                 self.problem(Problem::new(Corruption::GroupInodeMark).group(group).ino(ino));
@@ -167,7 +173,9 @@ impl Check<'_> {
         for (ino, kind) in [(ROOT, FileKind::Directory), (ORPHANS, FileKind::Regular)] {
             match self.inodes.state(ino) {
                 State::Free => self.problem(Problem::new(Corruption::InodeUnused).ino(ino)),
-                State::Used(found) if found != kind => self.problem(Problem::new(Corruption::InodeType).ino(ino)),
+                State::Used(found) if found != kind => {
+                    self.problem(Problem::new(Corruption::InodeType).ino(ino))
+                }
                 State::Broken | State::Used(_) => {}
             }
         }
@@ -219,14 +227,16 @@ impl Check<'_> {
                 let index = no.0.saturating_sub(self.geometry.summary_start.0);
                 let read = self.read_block(no, BlockKind::Summary, index, &mut page);
                 whole = read.is_ok();
-                read.err().into_iter().for_each(|problem| self.problem(problem));
+                read.err().into_iter().for_each(|bad| self.problem(bad.problem()));
             }
             if !whole {
                 continue;
             }
             match bento_fs::format::group::Summary::read(&page[..], at) {
                 Err(what) => self.problem(Problem::new(what).group(group).block(no)),
-                Ok(summary) if free(group).is_some_and(|free| free != (summary.free_blocks, summary.free_inodes)) => {
+                Ok(summary)
+                    if free(group).is_some_and(|free| free != (summary.free_blocks, summary.free_inodes)) =>
+                {
                     self.report.note(crate::report::Note::Summary(group));
                 }
                 Ok(_) => {}

@@ -126,8 +126,8 @@ impl Check<'_> {
 
     fn map_block(&mut self, dir: &Dir, k: u64, no: BlockNo, blocks: u64, scan: &Scan) {
         let mut page = self.image.page();
-        if let Err(problem) = self.read_block(no, BlockKind::FreeMap, dir.ino.0, &mut page) {
-            self.problem(problem.ino(dir.ino));
+        if let Err(bad) = self.read_block(no, BlockKind::FreeMap, dir.ino.0, &mut page) {
+            self.problem(bad.problem().ino(dir.ino));
             self.image.give(page);
             return;
         }

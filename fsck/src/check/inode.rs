@@ -101,9 +101,10 @@ impl Check<'_> {
             let here = usize::try_from(rest.min(TARGET_BYTES)).unwrap_or(0);
             rest = rest.saturating_sub(TARGET_BYTES);
             match self.read_block(*no, BlockKind::Symlink, ino.0, &mut page) {
-                Err(problem) => self.problem(problem.ino(ino)),
+                Err(bad) => self.problem(bad.problem().ino(ino)),
                 Ok(()) => {
-                    let (target, unused) = page.get(32..).unwrap_or(&[]).split_at_checked(here).unwrap_or_default();
+                    let (target, unused) =
+                        page.get(32..).unwrap_or(&[]).split_at_checked(here).unwrap_or_default();
                     if target.contains(&0) || unused.iter().any(|byte| *byte != 0) {
                         self.problem(Problem::new(Corruption::SymlinkTarget).ino(ino).block(*no));
                     }
@@ -133,7 +134,7 @@ impl Check<'_> {
         if let Some(no) = inode.xattr_block.filter(|no| self.geometry.is_data_block(*no)) {
             let mut page = self.image.page();
             match self.read_block(no, BlockKind::Xattr, ino.0, &mut page) {
-                Err(problem) => self.problem(problem.ino(ino)),
+                Err(bad) => self.problem(bad.problem().ino(ino)),
                 Ok(()) => {
                     if let Err(what) = check_block(&page[..]).and_then(|()| list(block_area(&page[..]))) {
                         self.problem(Problem::new(what).ino(ino).block(no));

@@ -11,14 +11,13 @@ impl Check<'_> {
     pub(super) fn connectivity(&mut self) -> Option<()> {
         let total = self.dirs.len() as u64;
         let Some(root) = self.dir_place(ROOT) else { return Some(()) };
-        if let Some(dir) = self.dirs.get_mut(root) {
-            if dir.parent != ROOT {
-                let problem = Problem::new(Corruption::DirParent).ino(ROOT).counts(dir.parent.0, ROOT.0);
-                self.problem(problem);
-            }
-        }
+        let mut parent = ROOT;
         if let Some(dir) = self.dirs.get_mut(root) {
             dir.mark = Mark::Known;
+            parent = dir.parent;
+        }
+        if parent != ROOT {
+            self.problem(Problem::new(Corruption::DirParent).ino(ROOT).counts(parent.0, ROOT.0));
         }
         let mut way = Vec::new();
         for start in 0..self.dirs.len() {
@@ -86,7 +85,8 @@ impl Check<'_> {
                 if reserved || state == State::Used(FileKind::Directory) {
                     continue;
                 }
-                let counted = |what| Problem::new(what).ino(ino).counts(links.stored.into(), links.found.into());
+                let counted =
+                    |what| Problem::new(what).ino(ino).counts(links.stored.into(), links.found.into());
                 if state == State::Broken {
                     // It was reported; without a name nobody will miss it.
                 } else if links.found == 0 && links.stored > 0 {

@@ -7,8 +7,8 @@ use crate::report::{Journal, Note, Problem};
 use bento_api::{BatchSeq, BlockNo, Bytes};
 use bento_fs::format::Corruption;
 use bento_fs::format::log::{
-    BLOCK_TAGS, BatchHeader, HEADER_TAGS, LogHeader, Tag, TagArea, TagKind, Totals, epoch_seed, looks_like_record, tag_blocks,
-    tags_crc, verify_tag_block,
+    BLOCK_TAGS, BatchHeader, HEADER_TAGS, LogHeader, Tag, TagArea, TagKind, Totals, epoch_seed,
+    looks_like_record, tag_blocks, tags_crc, verify_tag_block,
 };
 use bento_fs::format::superblock::State;
 
@@ -108,8 +108,13 @@ impl Check<'_> {
         for slot in 0..2 {
             let no = self.geometry.log_slot(slot)?;
             let read = self.image.disk().read(no, page);
-            match read.map_err(|_| Corruption::LogSlotChecksum).and_then(|()| LogHeader::decode(page, self.seed)) {
-                Ok(header) if newest.is_none_or(|newest| newest.counter < header.counter) => newest = Some(header),
+            match read
+                .map_err(|_| Corruption::LogSlotChecksum)
+                .and_then(|()| LogHeader::decode(page, self.seed))
+            {
+                Ok(header) if newest.is_none_or(|newest| newest.counter < header.counter) => {
+                    newest = Some(header)
+                }
                 Ok(_) => {}
                 Err(what) => bad.push((what, no, read.is_err())),
             }
@@ -136,7 +141,8 @@ impl Check<'_> {
         copies: &mut Vec<Copy>,
     ) -> Result<BatchHeader, Torn> {
         let no = self.read_log(place.at, header)?;
-        let batch = BatchHeader::decode(header, &self.geometry, place.epoch).map_err(|what| (what, Some(no)))?;
+        let batch =
+            BatchHeader::decode(header, &self.geometry, place.epoch).map_err(|what| (what, Some(no)))?;
         batch.follows(place.seq, place.prev_crc).map_err(|what| (what, Some(no)))?;
         let tags_at = place.at.saturating_add(1);
         let tags_len = tag_blocks(batch.copies);
@@ -156,7 +162,8 @@ impl Check<'_> {
             return Err((Corruption::LogTagsChecksum, Some(no)));
         }
         let first = 0..batch.copies.min(HEADER_TAGS);
-        let first: Vec<Tag> = first.map(|at| self.tag(header, TagArea::Header, at, no)).collect::<Result<_, Torn>>()?;
+        let first: Vec<Tag> =
+            first.map(|at| self.tag(header, TagArea::Header, at, no)).collect::<Result<_, Torn>>()?;
         for (tag, index) in first.into_iter().chain(tags).zip(0_u64..) {
             let at = self.read_log(copies_at.saturating_add(index), page)?;
             tag.verify(page, place.epoch).map_err(|what| (what, Some(at)))?;

@@ -176,9 +176,11 @@ impl Inodes {
     pub(super) fn used(&self, group: GroupNo) -> impl Iterator<Item = (InodeNo, State, Links)> + '_ {
         let first = u64::from(group.0) * u64::from(self.per_group);
         let bytes = self.groups.get(&group).map_or(&[][..], Vec::as_slice);
-        bytes.iter().zip(first..).filter(|(byte, _)| **byte & (KIND | BROKEN) != 0).map(|(byte, ino)| {
-            (InodeNo(ino), self.state(InodeNo(ino)), self.links_of(ino, *byte))
-        })
+        bytes
+            .iter()
+            .zip(first..)
+            .filter(|(byte, _)| **byte & (KIND | BROKEN) != 0)
+            .map(|(byte, ino)| (InodeNo(ino), self.state(InodeNo(ino)), self.links_of(ino, *byte)))
     }
 }
 
@@ -245,7 +247,8 @@ mod tests {
         for (ino, names) in [(70, 2), (71, 3)] {
             (0..names).for_each(|_| inodes.name(InodeNo(ino)));
         }
-        let used: Vec<_> = inodes.used(GroupNo(1)).map(|(ino, _, links)| (ino.0, links.stored, links.found)).collect();
+        let used: Vec<_> =
+            inodes.used(GroupNo(1)).map(|(ino, _, links)| (ino.0, links.stored, links.found)).collect();
         assert_eq!(used, [(70, 1, 2), (71, 3, 3)]);
         assert_eq!(inodes.state(InodeNo(72)), State::Free);
         assert_eq!(inodes.state(InodeNo(u64::MAX)), State::Free);

@@ -34,11 +34,12 @@ impl Check<'_> {
 
     fn slot_block(&mut self, file: u64, no: BlockNo) {
         let mut page = self.image.page();
-        if let Err(problem) = self.read_block(no, BlockKind::Orphan, ORPHANS.0, &mut page) {
-            self.problem(problem.ino(ORPHANS));
+        if let Err(bad) = self.read_block(no, BlockKind::Orphan, ORPHANS.0, &mut page) {
+            self.problem(bad.problem().ino(ORPHANS));
         } else {
             for at in 0..SLOTS {
-                let Some(slot) = u32::try_from(file).ok().and_then(|file| file.checked_mul(SLOTS)?.checked_add(at))
+                let Some(slot) =
+                    u32::try_from(file).ok().and_then(|file| file.checked_mul(SLOTS)?.checked_add(at))
                 else {
                     continue;
                 };

@@ -35,7 +35,8 @@ impl Check<'_> {
             self.find_names(place, &mut names);
         }
         // Files were wanted before it was known where they are: now their directories' names are.
-        let missing: Vec<InodeNo> = names.values().flatten().filter_map(|(place, _)| Some(self.dirs.get(*place)?.ino)).collect();
+        let missing: Vec<InodeNo> =
+            names.values().flatten().filter_map(|(place, _)| Some(self.dirs.get(*place)?.ino)).collect();
         let before = names.len();
         for ino in missing {
             names.entry(ino).or_insert(None);
@@ -108,7 +109,8 @@ impl Check<'_> {
                 return None;
             }
         }
-        let path: Vec<u8> = parts.into_iter().rev().flat_map(|name| b"/".iter().chain(name).copied()).collect();
+        let path: Vec<u8> =
+            parts.into_iter().rev().flat_map(|name| b"/".iter().chain(name).copied()).collect();
         Some(path.into())
     }
 }

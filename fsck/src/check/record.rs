@@ -3,7 +3,8 @@ use bento_api::{BLOCK_BYTES, BlockNo, Few, FileKind, InodeNo, Time};
 use bento_fs::format::Corruption;
 use bento_fs::format::block::{BLOCK_LIMIT, crc};
 use bento_fs::format::inode::{
-    Flags, Inode, MAGIC, MAX_DEPTH, MAX_DIR_SIZE, MAX_INLINE_TARGET, MAX_SIZE, MAX_TARGET, ROOT_AREA, RawInode, RootKind,
+    Flags, Inode, MAGIC, MAX_DEPTH, MAX_DIR_SIZE, MAX_INLINE_TARGET, MAX_SIZE, MAX_TARGET, ROOT_AREA,
+    RawInode, RootKind,
 };
 use bento_fs::format::num::all_zero;
 use bento_fs::format::record::RECORD;
@@ -15,6 +16,10 @@ pub(super) type Problems = Few<Corruption, 16>;
 
 /// What a record is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and a box would be an allocation an inode"
+)]
 pub(super) enum Record {
     /// Not in use.
     Free,
@@ -140,8 +145,11 @@ fn inode_problems(raw: &RawInode, inode: &Inode, kind: FileKind, add: &mut dyn F
     if (inode.parent.0 != 0) != is_dir {
         add(Corruption::InodeParent);
     }
-    let tree = inode.layout == RootKind::Extents && matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink);
-    if inode.depth > if tree { MAX_DEPTH } else { 0 } || inode.index_depth > if is_dir { MAX_DEPTH } else { 0 } {
+    let tree = inode.layout == RootKind::Extents
+        && matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink);
+    if inode.depth > if tree { MAX_DEPTH } else { 0 }
+        || inode.index_depth > if is_dir { MAX_DEPTH } else { 0 }
+    {
         add(Corruption::InodeDepth);
         return false;
     }

@@ -1,7 +1,7 @@
 //! The superblock, and its copies.
-use super::image::Image;
 use super::Check;
-use crate::report::{Note, Options, Problem, Report};
+use super::image::Image;
+use crate::report::{BadBlock, Note, Options, Problem, Report};
 use bento_api::{BlockNo, Bytes};
 use bento_fs::format::geometry::SUPERBLOCK;
 use bento_fs::format::{Corruption, Superblock};
@@ -14,13 +14,13 @@ pub(super) fn find(image: &mut Image<'_>, options: &Options<'_>, report: &mut Re
     let mut page = image.page();
     let (primary, broken) = match read(image, SUPERBLOCK, &mut page) {
         Ok(superblock) if superblock.copy_group.0 != 0 => {
-            (None, Some(Problem::new(Corruption::SuperblockCopyGroup)))
+            (None, Some(Problem::new(Corruption::SuperblockCopyGroup).block(SUPERBLOCK)))
         }
         Ok(superblock) => (Some(superblock), None),
-        Err(problem) => (None, Some(problem)),
+        Err(bad) => (None, Some(bad.problem())),
     };
     if let Some(problem) = &broken {
-        report.add(problem.clone().block(SUPERBLOCK));
+        report.add(problem.clone());
     }
     let copy = match options.superblock {
         Some(no) => match read_copy(image, no, &mut page) {
@@ -50,11 +50,10 @@ pub(super) fn is_of_another_version(code: Corruption) -> bool {
     matches!(code, Corruption::SuperblockVersion | Corruption::SuperblockIncompat)
 }
 
-fn read(image: &Image<'_>, no: BlockNo, page: &mut Bytes) -> Result<Superblock, Problem> {
-    if image.disk().read(no, page).is_err() {
-        return Err(Problem { unreadable: true, ..Problem::new(Corruption::SuperblockChecksum) });
-    }
-    Superblock::decode(page).map_err(Problem::new)
+fn read(image: &Image<'_>, no: BlockNo, page: &mut Bytes) -> Result<Superblock, BadBlock> {
+    let bad = |what, unreadable| BadBlock { what, block: no, unreadable };
+    image.disk().read(no, page).map_err(|_| bad(Corruption::SuperblockChecksum, true))?;
+    Superblock::decode(page).map_err(|what| bad(what, false))
 }
 
 /// A copy that lies where it says it does.
@@ -70,7 +69,7 @@ impl Check<'_> {
         let used = self.superblock;
         for (group, no) in used.geometry.copies() {
             let problem = match read(&self.image, no, &mut page) {
-                Err(problem) => problem,
+                Err(bad) => bad.problem(),
                 Ok(copy) if copy.copy_group != group => Problem::new(Corruption::SuperblockCopyGroup),
                 Ok(copy)
                     if copy.geometry != used.geometry

@@ -23,7 +23,8 @@ impl Check<'_> {
         let mut free = Vec::new();
         for group in self.groups() {
             self.step(5, group.0.into(), groups)?;
-            let here = if self.bad_groups.binary_search(&group).is_ok() { None } else { self.group_bitmap(group) };
+            let here =
+                if self.bad_groups.binary_search(&group).is_ok() { None } else { self.group_bitmap(group) };
             free.push(here);
         }
         if let (Some(totals), true, false) =
@@ -92,7 +93,13 @@ impl Check<'_> {
     }
 
     /// Goes on with a run of differences, or reports it and begins another.
-    fn extend(&mut self, group: GroupNo, run: Option<Difference>, what: Option<Corruption>, at: u32) -> Option<Difference> {
+    fn extend(
+        &mut self,
+        group: GroupNo,
+        run: Option<Difference>,
+        what: Option<Corruption>,
+        at: u32,
+    ) -> Option<Difference> {
         match (run, what) {
             (Some(run), Some(what)) if run.what == what && run.end == at => {
                 return Some(Difference { end: at.saturating_add(1), ..run });

@@ -2,9 +2,9 @@
 //! the form, order and range of all its records are right. Ranges of siblings never overlap and no node is empty, so
 //! no node is met twice in one tree, whatever the image says.
 use super::Check;
-use crate::report::Problem;
+use crate::report::{BadBlock, Problem};
 use bento_api::{BlockNo, Bytes, FileBlock, FileKind, InodeNo};
-use bento_fs::format::block::{BLOCK_LIMIT, Header};
+use bento_fs::format::block::{BLOCK_LIMIT, Header, Owner};
 use bento_fs::format::inode::{Inode, MAX_DIR_SIZE, RootKind};
 use bento_fs::format::node::{CAPACITY, RECORDS_AT, RawNodeHead, Tree};
 use bento_fs::format::num::all_zero;
@@ -76,7 +76,9 @@ impl Range {
     fn holds(&self, tree: Tree, level: u8, record: Words) -> bool {
         let inside = record.0 >= self.low && self.high.is_none_or(|high| record.0 < high);
         match (tree, level, extent(record)) {
-            (Tree::Extents, 0, Some(extent)) => inside && self.high.is_none_or(|high| extent.end().0 <= high >> 12),
+            (Tree::Extents, 0, Some(extent)) => {
+                inside && self.high.is_none_or(|high| extent.end().0 <= high >> 12)
+            }
             _ => inside,
         }
     }
@@ -182,7 +184,9 @@ impl Check<'_> {
         let whole = self.root(walk, inode.extent_root(), inode.depth, &mut |check, found| match found {
             Found::Node(no) => f(check, Run::Own(no)),
             Found::Leaf(record) => match extent(record) {
-                Some(extent) if check.geometry.is_data_run(extent.start, extent.len) => f(check, Run::Data(extent)),
+                Some(extent) if check.geometry.is_data_run(extent.start, extent.len) => {
+                    f(check, Run::Data(extent))
+                }
                 Some(extent) => {
                     inside = false;
                     if mode == Mode::Report {
@@ -229,7 +233,14 @@ impl Check<'_> {
     }
 
     /// Walks on from records that were checked.
-    fn level(&mut self, walk: Walk, bytes: &[u8], level: u8, range: Range, f: &mut dyn FnMut(&mut Self, Found)) -> bool {
+    fn level(
+        &mut self,
+        walk: Walk,
+        bytes: &[u8],
+        level: u8,
+        range: Range,
+        f: &mut dyn FnMut(&mut Self, Found),
+    ) -> bool {
         let mut whole = true;
         let mut rest = records(bytes).enumerate().peekable();
         while let Some((at, record)) = rest.next() {
@@ -252,12 +263,19 @@ impl Check<'_> {
         whole
     }
 
-    fn node(&mut self, walk: Walk, no: BlockNo, level: u8, range: Range, f: &mut dyn FnMut(&mut Self, Found)) -> bool {
+    fn node(
+        &mut self,
+        walk: Walk,
+        no: BlockNo,
+        level: u8,
+        range: Range,
+        f: &mut dyn FnMut(&mut Self, Found),
+    ) -> bool {
         let mut page = self.image.page();
         let whole = match self.node_records(walk, no, level, range, &mut page) {
             Ok(used) => self.level(walk, used, level, range, f),
-            Err(problem) => {
-                self.walk_problem(walk, problem);
+            Err(bad) => {
+                self.walk_problem(walk, bad.problem());
                 false
             }
         };
@@ -273,38 +291,43 @@ impl Check<'_> {
         level: u8,
         range: Range,
         page: &'p mut Bytes,
-    ) -> Result<&'p [u8], Problem> {
-        let problem = |what| Problem::new(what).block(no);
+    ) -> Result<&'p [u8], BadBlock> {
+        let bad = |what| BadBlock { what, block: no, unreadable: false };
         self.read_block(no, walk.tree.block_kind(), walk.ino.0, page)?;
         let body = page.get(32..).unwrap_or(&[]);
-        let (head, _) = RawNodeHead::ref_from_prefix(body).map_err(|_| problem(bad_count(walk.tree)))?;
+        let (head, _) = RawNodeHead::ref_from_prefix(body).map_err(|_| bad(bad_count(walk.tree)))?;
         if head.level != level {
-            return Err(problem(walk.tree.bad_level()));
+            return Err(bad(walk.tree.bad_level()));
         }
         let count = usize::from(head.count.get());
         if count == 0 || count > CAPACITY {
-            return Err(problem(bad_count(walk.tree)));
+            return Err(bad(bad_count(walk.tree)));
         }
         let all = page.get(RECORDS_AT..).unwrap_or(&[]);
         let (used, rest) = all.split_at_checked(count * RECORD).unwrap_or((all, &[]));
         if head.unused0 != 0 || !all_zero(&head.unused1) || !all_zero(rest) {
-            self.walk_problem(walk, problem(bad_tail(walk.tree)));
+            self.walk_problem(walk, bad(bad_tail(walk.tree)).problem());
         }
-        check_records(walk.tree, level, range, used).map_err(problem)?;
+        check_records(walk.tree, level, range, used).map_err(bad)?;
         Ok(used)
     }
 
     /// Reads a block of metadata and verifies its header.
-    pub(super) fn read_block(&self, no: BlockNo, kind: BlockKind, owner: u64, page: &mut Bytes) -> Result<(), Problem> {
-        let read = self.image.read(no, page);
-        if read.is_err() {
+    pub(super) fn read_block(
+        &self,
+        no: BlockNo,
+        kind: BlockKind,
+        owner: u64,
+        page: &mut Bytes,
+    ) -> Result<(), BadBlock> {
+        let unreadable = self.image.read(no, page).is_err();
+        if unreadable {
             // What cannot be read cannot have the right checksum.
             page.fill(0);
         }
-        let verified = Header::verify(page, self.seed, kind, no, bento_fs::format::block::Owner(owner));
-        match verified {
+        match Header::verify(page, self.seed, kind, no, Owner(owner)) {
             Ok(_) => Ok(()),
-            Err(what) => Err(Problem { unreadable: read.is_err(), ..Problem::new(what).block(no) }),
+            Err(what) => Err(BadBlock { what, block: no, unreadable }),
         }
     }
 

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 #[command(
     name = "fsck.bento",
     version = concat!(env!("CARGO_PKG_VERSION"), " (format 1)"),
+    args_override_self = true,
     group = ArgGroup::new("mode").args(["preen", "automatic", "no", "yes"]).multiple(false)
 )]
 pub(crate) struct Arguments {

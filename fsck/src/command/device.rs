@@ -37,7 +37,9 @@ impl Device {
         // A block device that is mounted by the kernel cannot be opened exclusively.
         let first = open(if kind.is_block_device() { OFlags::EXCL } else { OFlags::empty() });
         let (opened, mut in_use) = match first {
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => (open(OFlags::empty()), InUse::Yes),
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                (open(OFlags::empty()), InUse::Yes)
+            }
             other => (other, InUse::No),
         };
         let mut file = opened.map_err(|error| format!("{name}: {error}"))?;

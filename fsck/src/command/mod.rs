@@ -46,7 +46,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(exit::OPERATIONAL)
         }
         Err(_) => {
-            eprintln!("fsck.bento: a bug in the checker, not in the volume; nothing was changed. Please report it");
+            eprintln!(
+                "fsck.bento: a bug in the checker, not in the volume; nothing was changed. Please report it"
+            );
             ExitCode::from(exit::OPERATIONAL)
         }
     }

@@ -27,7 +27,9 @@ pub(super) fn text(to: &mut dyn Write, arguments: &Arguments, report: &Report) -
         writeln!(to, "note: {note}")?;
     }
     match report.journal {
-        Journal::Replayable(1) => writeln!(to, "{device}: one batch in the log, which the next mount replays")?,
+        Journal::Replayable(1) => {
+            writeln!(to, "{device}: one batch in the log, which the next mount replays")?
+        }
         Journal::Replayable(batches @ 2..) => {
             writeln!(to, "{device}: {batches} batches in the log, which the next mount replays")?;
         }
@@ -42,7 +44,9 @@ pub(super) fn text(to: &mut dyn Write, arguments: &Arguments, report: &Report) -
     }
     match (report.outcome, report.count()) {
         (Outcome::Cancelled, _) => writeln!(to, "{device}: cancelled"),
-        (Outcome::GaveUp, count) => writeln!(to, "{device}: {count} problems and no end; the check ended early"),
+        (Outcome::GaveUp, count) => {
+            writeln!(to, "{device}: {count} problems and no end; the check ended early")
+        }
         (Outcome::NoSuperblock, _) => writeln!(
             to,
             "{device}: no superblock to go by; is it a Bento file system? A copy can be named with -b"
@@ -51,7 +55,11 @@ pub(super) fn text(to: &mut dyn Write, arguments: &Arguments, report: &Report) -
         (Outcome::Complete, 0) => {
             let stats = report.stats;
             let (files, dirs) = (stats.files + stats.symlinks + stats.special, stats.directories);
-            writeln!(to, "{device}: clean, {files} files, {dirs} directories, {} blocks free", stats.blocks_free)
+            writeln!(
+                to,
+                "{device}: clean, {files} files, {dirs} directories, {} blocks free",
+                stats.blocks_free
+            )
         }
         (_, 1) => writeln!(to, "{device}: 1 problem, which is left as it is"),
         (_, count) => writeln!(to, "{device}: {count} problems, which are left as they are"),
@@ -85,7 +93,8 @@ fn volume(to: &mut dyn Write, report: &Report) -> io::Result<()> {
 
 /// Lists what cannot be read any more: by path, or by number where nothing leads to it.
 pub(super) fn lost(to: &mut dyn Write, report: &Report) -> io::Result<()> {
-    let lost: BTreeSet<String> = report.problems.iter().filter(|problem| problem.is_loss()).filter_map(thing).collect();
+    let lost: BTreeSet<String> =
+        report.problems.iter().filter(|problem| problem.is_loss()).filter_map(thing).collect();
     for thing in lost {
         writeln!(to, "{thing}")?;
     }

@@ -51,8 +51,11 @@ impl Display {
         match &self.show {
             Show::Nothing => {}
             Show::Bar(bar) => {
-                let [from, to] = [pass.saturating_sub(1), pass].map(|at| BEGINS.get(at).copied().unwrap_or(100));
-                bar.set_position(from + (to - from) * progress.done.min(progress.total) / progress.total.max(1));
+                let [from, to] =
+                    [pass.saturating_sub(1), pass].map(|at| BEGINS.get(at).copied().unwrap_or(100));
+                bar.set_position(
+                    from + (to - from) * progress.done.min(progress.total) / progress.total.max(1),
+                );
                 bar.set_message(PASSES.get(pass.saturating_sub(1)).copied().unwrap_or(""));
             }
             Show::Lines(file, device) => {

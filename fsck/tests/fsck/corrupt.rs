@@ -142,7 +142,10 @@ fn each_block_with_a_header_is_refused_for_each_field_of_it() {
         }
         let mut volume = rich.clone();
         volume.disk.unreadable.insert(no);
-        assert_eq!(volume.check().unreadable, volume.check().problems.iter().filter(|one| one.unreadable).count() as u64);
+        assert_eq!(
+            volume.check().unreadable,
+            volume.check().problems.iter().filter(|one| one.unreadable).count() as u64
+        );
         assert!(volume.check().unreadable > 0, "{first}: an unreadable block");
     }
 }

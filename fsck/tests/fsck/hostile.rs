@@ -15,7 +15,9 @@ fn metadata(volume: &Volume) -> Vec<BlockNo> {
     let geometry = volume.geometry();
     let is_used = |no: &BlockNo| {
         let bytes = volume.disk.get(*no);
-        let kind = RawHeader::read_from_prefix(&bytes).ok().and_then(|(raw, _)| BlockKind::from_magic(raw.magic.get()));
+        let kind = RawHeader::read_from_prefix(&bytes)
+            .ok()
+            .and_then(|(raw, _)| BlockKind::from_magic(raw.magic.get()));
         let copy = geometry.copies().any(|(_, copy)| copy == *no);
         let table = geometry.is_table_block(*no) && bytes.iter().any(|byte| *byte != 0);
         kind.is_some() || copy || table || *no == BlockNo(1)
@@ -177,7 +179,8 @@ fn trees_that_lead_into_themselves_end() {
         for no in &nodes[nodes.len() - 2] {
             volume.edit(*no, |bytes| {
                 let count = usize::from(bytes[34]);
-                (0..count).for_each(|at| bytes[48 + at * 16 + 8..][..8].copy_from_slice(&leaf.0.to_le_bytes()));
+                (0..count)
+                    .for_each(|at| bytes[48 + at * 16 + 8..][..8].copy_from_slice(&leaf.0.to_le_bytes()));
             });
         }
         assert!(!volume.check().is_clean());
@@ -186,7 +189,8 @@ fn trees_that_lead_into_themselves_end() {
 
 /// Makes every directory hold the same blocks, all of them, as often as its record has room for.
 fn share_everything(volume: &Volume, places: &Places) {
-    let start = volume.geometry().block_no(GroupNo(0), volume.geometry().data_start(GroupNo(0)).unwrap()).unwrap();
+    let start =
+        volume.geometry().block_no(GroupNo(0), volume.geometry().data_start(GroupNo(0)).unwrap()).unwrap();
     let len = 512 - volume.geometry().data_start(GroupNo(0)).unwrap();
     for ino in [InodeNo(1), InodeNo(3), places.dir, places.sub, places.big] {
         let extents: Vec<_> = (0..4)

@@ -1,5 +1,6 @@
 //! What fsck says of volumes that are well, and of volumes that are not.
 mod clean;
+mod command;
 mod corrupt;
 mod hostile;
 mod log;

@@ -6,7 +6,10 @@ use bento_fs::format::superblock::State;
 use bento_fs::format::xattr::Namespace;
 
 pub fn all() -> Vec<Case> {
-    [superblock(), log(), groups(), inodes(), extents(), dirs(), trees_of_dirs(), rest()].into_iter().flatten().collect()
+    [superblock(), log(), groups(), inodes(), extents(), dirs(), trees_of_dirs(), rest()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn superblock() -> Vec<Case> {
@@ -18,16 +21,22 @@ fn superblock() -> Vec<Case> {
         case(C::SuperblockBlockSize, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.block_log = 13)),
         case(C::SuperblockHash, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.hash_id = 2)),
         case(C::SuperblockInodeSize, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.inode_size = 512.into())),
-        case(C::SuperblockGroups, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.blocks_per_group = 100.into())),
+        case(C::SuperblockGroups, |v, _| {
+            v.edit_superblock(SUPERBLOCK, |raw| raw.blocks_per_group = 100.into())
+        }),
         case(C::SuperblockSize, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.blocks_total = 1000.into())),
         case(C::SuperblockLog, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.log_len = 1.into())),
         case(C::SuperblockSummary, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.summary_len = 0.into())),
         case(C::SuperblockLabel, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.label = [b'x'; 64])),
         case(C::SuperblockState, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.state = 8.into())),
         case(C::SuperblockTail, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.unused3[7] = 1)),
-        case(C::SuperblockFirstInode, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.first_inode = 17.into())),
+        case(C::SuperblockFirstInode, |v, _| {
+            v.edit_superblock(SUPERBLOCK, |raw| raw.first_inode = 17.into())
+        }),
         case(C::SuperblockCopyGroup, |v, _| v.edit_superblock(copy(v), |raw| raw.copy_group = 0.into())),
-        case(C::SuperblockReserved, |v, _| v.edit_superblock(SUPERBLOCK, |raw| raw.reserved_blocks = 1_000_000.into())),
+        case(C::SuperblockReserved, |v, _| {
+            v.edit_superblock(SUPERBLOCK, |raw| raw.reserved_blocks = 1_000_000.into())
+        }),
         case(C::SuperblockDevice, |v, _| v.disk.truncate(1000)),
         case(C::SuperblockCopy, |v, _| v.edit_superblock(copy(v), |raw| raw.uuid[0] ^= 1)),
     ]
@@ -46,9 +55,15 @@ fn log() -> Vec<Case> {
         also(C::LogRecordChecksum, &[251], |v, _| {
             damage_log(v, |v| v.disk.edit(log_block(v, 0), |bytes| bytes[73] ^= 1));
         }),
-        also(C::LogRecordEpoch, &[251], |v, _| damage_log(v, |v| v.edit_batch(0, |raw| raw.epoch = 5.into()))),
-        also(C::LogRecordSequence, &[251], |v, _| damage_log(v, |v| v.edit_batch(0, |raw| raw.seq = 9.into()))),
-        also(C::LogRecordChain, &[251], |v, _| damage_log(v, |v| v.edit_batch(0, |raw| raw.prev_crc = 9.into()))),
+        also(C::LogRecordEpoch, &[251], |v, _| {
+            damage_log(v, |v| v.edit_batch(0, |raw| raw.epoch = 5.into()))
+        }),
+        also(C::LogRecordSequence, &[251], |v, _| {
+            damage_log(v, |v| v.edit_batch(0, |raw| raw.seq = 9.into()))
+        }),
+        also(C::LogRecordChain, &[251], |v, _| {
+            damage_log(v, |v| v.edit_batch(0, |raw| raw.prev_crc = 9.into()))
+        }),
         also(C::LogRecordCounts, &[251], |v, _| {
             damage_log(v, |v| v.edit_batch(0, |raw| (raw.copies, raw.tag_blocks) = (240.into(), 0.into())));
         }),
@@ -61,7 +76,9 @@ fn log() -> Vec<Case> {
             v.log(next, 1, &copies);
             v.disk.edit(log_block(v, 1), |bytes| bytes[40] ^= 1);
         }),
-        also(C::LogTagsChecksum, &[251], |v, _| damage_log(v, |v| v.edit_batch(0, |raw| raw.tags_crc = 1.into()))),
+        also(C::LogTagsChecksum, &[251], |v, _| {
+            damage_log(v, |v| v.edit_batch(0, |raw| raw.tags_crc = 1.into()))
+        }),
         also(C::LogTag, &[251], |v, _| {
             damage_log(v, |v| {
                 v.disk.edit(log_block(v, 0), |bytes| bytes[128] |= 0xf);
@@ -71,7 +88,9 @@ fn log() -> Vec<Case> {
         also(C::LogCopyChecksum, &[251], |v, _| {
             damage_log(v, |v| v.disk.edit(log_block(v, 1), |bytes| bytes[2000] ^= 1));
         }),
-        also(C::LogNoSlot, &[201], |v, _| (0..2).for_each(|slot| v.edit_slot_bytes(slot, |bytes| bytes[0] = 0))),
+        also(C::LogNoSlot, &[201], |v, _| {
+            (0..2).for_each(|slot| v.edit_slot_bytes(slot, |bytes| bytes[0] = 0))
+        }),
         also(C::LogDamaged, &[216], |v, _| {
             damage_log(v, |v| v.disk.edit(log_block(v, 1), |bytes| bytes.fill(0)));
         }),
@@ -81,7 +100,8 @@ fn log() -> Vec<Case> {
             v.put_superblock();
         }),
         case(C::LogTotals, |v, _| {
-            (0..2).for_each(|slot| v.edit_slot(slot, |header: &mut LogHeader| header.totals.free_blocks += 1));
+            (0..2)
+                .for_each(|slot| v.edit_slot(slot, |header: &mut LogHeader| header.totals.free_blocks += 1));
         }),
     ]
 }
@@ -151,13 +171,17 @@ fn inodes() -> Vec<Case> {
 fn extents() -> Vec<Case> {
     vec![
         also(C::ExtentLevel, &[354], |v, p| edit_leaf(v, p, Tree::Extents, |bytes| bytes[32] = 1)),
-        also(C::ExtentCount, &[354], |v, p| edit_leaf(v, p, Tree::Extents, |bytes| put(bytes, 34, &[254, 0]))),
+        also(C::ExtentCount, &[354], |v, p| {
+            edit_leaf(v, p, Tree::Extents, |bytes| put(bytes, 34, &[254, 0]))
+        }),
         case(C::ExtentTail, |v, p| edit_leaf(v, p, Tree::Extents, |bytes| bytes[4095] = 1)),
         also(C::ExtentRecord, &[354], |v, p| edit_leaf(v, p, Tree::Extents, |bytes| bytes[48 + 8] |= 2)),
         also(C::ExtentOrder, &[354], |v, p| {
             edit_leaf(v, p, Tree::Extents, |bytes| bytes[48..80].rotate_left(16));
         }),
-        also(C::ExtentChild, &[354], |v, p| edit_interior(v, p, Tree::Extents, |bytes| put(bytes, 56, &[1; 8]))),
+        also(C::ExtentChild, &[354], |v, p| {
+            edit_interior(v, p, Tree::Extents, |bytes| put(bytes, 56, &[1; 8]))
+        }),
         also(C::ExtentRange, &[354], |v, p| edit_extent(v, p.deep, 0, |extent| extent.start = BlockNo(5))),
         also(C::ExtentShared, &[354], |v, p| {
             let other = v.extents(p.deep)[0].start;
@@ -166,7 +190,9 @@ fn extents() -> Vec<Case> {
             v.edit_record(p.prealloc, |raw| raw.root[8..16].copy_from_slice(&record.word1.to_le_bytes()));
         }),
         case(C::ExtentUnwritten, |v, p| edit_extent(v, p.sub, 0, |extent| extent.unwritten = true)),
-        also(C::ExtentPlace, &[850], |v, _| edit_extent(v, InodeNo(4), 0, |extent| extent.file = FileBlock(9))),
+        also(C::ExtentPlace, &[850], |v, _| {
+            edit_extent(v, InodeNo(4), 0, |extent| extent.file = FileBlock(9))
+        }),
     ]
 }
 
@@ -205,7 +231,9 @@ fn dirs() -> Vec<Case> {
             let hash = v.superblock.hash_key.hash(b"up");
             let (no, at) = v.entry(p.sub, b"deep");
             let kind = bento_api::FileKind::Directory;
-            v.edit(no, |bytes| bento_fs::format::dirent::insert_at(bytes, at + 32, b"up", hash, p.dir, kind).unwrap());
+            v.edit(no, |bytes| {
+                bento_fs::format::dirent::insert_at(bytes, at + 32, b"up", hash, p.dir, kind).unwrap()
+            });
             v.edit_inode(p.dir, |inode| inode.parent = p.sub);
         }),
         also(C::DirMissing, &[354], |v, _| {

@@ -123,7 +123,14 @@ impl Volume {
     }
 
     /// Builds a tree from its leaves up, until it fits the root: the root's records, the depth, the nodes.
-    fn tree(&mut self, tree: Tree, ino: InodeNo, leaves: Vec<Record>, room: usize, least: u8) -> (Vec<Record>, u8, u64) {
+    fn tree(
+        &mut self,
+        tree: Tree,
+        ino: InodeNo,
+        leaves: Vec<Record>,
+        room: usize,
+        least: u8,
+    ) -> (Vec<Record>, u8, u64) {
         let (mut records, mut level, mut nodes) = (leaves, 0, 0);
         while records.len() > room || level < least {
             let mut above = Vec::new();
@@ -136,7 +143,13 @@ impl Volume {
                     chunk.iter().enumerate().for_each(|(at, record)| assert!(node.insert(at, *record)));
                 });
                 let first = chunk[0].word0;
-                let key = if above.is_empty() { 0 } else if tree == Tree::Extents { first & !0xfff } else { first };
+                let key = if above.is_empty() {
+                    0
+                } else if tree == Tree::Extents {
+                    first & !0xfff
+                } else {
+                    first
+                };
                 above.push(Child { key, block: no }.into());
             }
             records = above;
@@ -191,7 +204,8 @@ impl Volume {
 
     fn write_dir(&mut self, ino: InodeNo, names: &[Name]) {
         let key = self.superblock.hash_key;
-        let mut blocks: Vec<(u64, BlockNo)> = self.extents(ino).iter().map(|extent| (extent.file.0, extent.start)).collect();
+        let mut blocks: Vec<(u64, BlockNo)> =
+            self.extents(ino).iter().map(|extent| (extent.file.0, extent.start)).collect();
         let fresh = blocks.is_empty();
         if fresh {
             blocks.push((0, self.take_blocks(1)));
@@ -203,7 +217,9 @@ impl Volume {
         loop {
             let (file, no) = *blocks.last().unwrap();
             while let Some((name, target, kind)) = rest.peek() {
-                let Some(at) = dirent::find_hole(&page, dirent::entry_len(name.len())).unwrap() else { break };
+                let Some(at) = dirent::find_hole(&page, dirent::entry_len(name.len())).unwrap() else {
+                    break;
+                };
                 let hash = key.hash(name);
                 dirent::insert_at(&mut page, at, name, hash, *target, *kind).unwrap();
                 index.push(IndexEntry { hash, position: file * BLOCK_BYTES + at as u64 }.into());
@@ -238,7 +254,12 @@ impl Volume {
         if fresh || blocks.len() > 1 {
             let extents: Vec<_> = blocks
                 .iter()
-                .map(|(file, start)| Extent { file: FileBlock(*file), start: *start, len: 1, unwritten: false })
+                .map(|(file, start)| Extent {
+                    file: FileBlock(*file),
+                    start: *start,
+                    len: 1,
+                    unwritten: false,
+                })
                 .collect();
             let held = self.inode(ino).blocks - u64::from(!fresh);
             self.edit_inode(ino, |inode| inode.blocks = held);
@@ -257,7 +278,8 @@ impl Volume {
     fn leaves(&self, tree: Tree, root: &[u8], depth: u8) -> Vec<Record> {
         let mut records: Vec<Record> = Node::root(root, tree, depth).records().collect();
         for level in (0..depth).rev() {
-            records = records.iter().flat_map(|child| self.records(tree, BlockNo(child.word1), level)).collect();
+            records =
+                records.iter().flat_map(|child| self.records(tree, BlockNo(child.word1), level)).collect();
         }
         records
     }

@@ -1,10 +1,11 @@
 //! Batches in the log.
 use super::Volume;
 use bento_api::{BatchSeq, BlockNo, Bytes};
-use bento_fs::format::log::{
-    BatchHeader, LogHeader, RawBatch, Tag, TagArea, escape, epoch_seed, seal_tag_block, tag_blocks, tag_place, tags_crc,
-};
 use bento_fs::format::block::crc_without;
+use bento_fs::format::log::{
+    BatchHeader, LogHeader, RawBatch, Tag, TagArea, epoch_seed, escape, seal_tag_block, tag_blocks,
+    tag_place, tags_crc,
+};
 use bento_fs::format::superblock::State;
 use zerocopy::FromBytes;
 

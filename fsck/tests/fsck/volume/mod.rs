@@ -49,7 +49,8 @@ impl Volume {
         let plan = bento_mkfs::plan(&options, device).unwrap();
         bento_mkfs::make(&disk, &plan, &mut |_, _| {}).unwrap();
         let superblock = plan.superblock;
-        let next_block = superblock.geometry.block_no(GroupNo(0), superblock.geometry.data_start(GroupNo(0)).unwrap() + 3);
+        let next_block =
+            superblock.geometry.block_no(GroupNo(0), superblock.geometry.data_start(GroupNo(0)).unwrap() + 3);
         let root = (b"lost+found".to_vec(), InodeNo(3), FileKind::Directory);
         let names = BTreeMap::from([(InodeNo(1), vec![root]), (InodeNo(3), vec![])]);
         Self { disk, superblock, names, next_block: next_block.unwrap(), next_inode: 16 }
@@ -208,13 +209,16 @@ impl Volume {
 
     fn orphan_slots(&self) -> impl Iterator<Item = InodeNo> {
         let bytes = self.disk.get(self.orphan_block());
-        let slots: Vec<_> = bytes[32..].as_chunks::<8>().0.iter().map(|slot| InodeNo(u64::from_le_bytes(*slot))).collect();
+        let slots: Vec<_> =
+            bytes[32..].as_chunks::<8>().0.iter().map(|slot| InodeNo(u64::from_le_bytes(*slot))).collect();
         slots.into_iter()
     }
 
     /// Makes a slot name an inode, and counts it.
     pub fn put_orphan(&self, slot: u32, ino: InodeNo) {
-        self.edit(self.orphan_block(), |bytes| assert!(bento_fs::format::orphan::set(bytes, slot, Some(ino))));
+        self.edit(self.orphan_block(), |bytes| {
+            assert!(bento_fs::format::orphan::set(bytes, slot, Some(ino)))
+        });
         self.total();
     }
 

@@ -59,8 +59,7 @@ impl Volume {
         });
         let volume = volume.finish();
         volume.put_orphan(3, orphan);
-        let places =
-            Places { file, tree, prealloc, short, long, fifo, xattrs, dir, sub, deep, big, orphan };
+        let places = Places { file, tree, prealloc, short, long, fifo, xattrs, dir, sub, deep, big, orphan };
         (volume, places)
     }
 }
