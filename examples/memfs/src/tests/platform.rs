@@ -46,11 +46,11 @@ impl Platform for Clock {
         unimplemented!()
     }
 
-    fn cursor(&self) -> [u64; 4] {
+    fn cursor(&self) -> [u64; bento_api::limits::CURSOR] {
         unimplemented!()
     }
 
-    fn set_cursor(&self, _cursor: [u64; 4]) {
+    fn set_cursor(&self, _cursor: [u64; bento_api::limits::CURSOR]) {
         unimplemented!()
     }
 
