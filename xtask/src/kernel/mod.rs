@@ -9,6 +9,7 @@ pub mod kbuild;
 mod objects;
 mod place;
 mod process;
+mod programs;
 mod qemu;
 pub mod run;
 mod rust;

@@ -3,6 +3,7 @@
 use super::guest::{Boot, Guest, Job};
 use super::kbuild::{self, Modules};
 use super::place::Places;
+use super::programs;
 use super::toolbox::Toolbox;
 use super::tree::Kernel;
 use super::userland;
@@ -56,6 +57,9 @@ pub struct Options {
     /// Only the modules and busybox, no Debian around them
     #[arg(long)]
     pub bare: bool,
+    /// Without Bento's own programs, when only the modules matter
+    #[arg(long)]
+    pub no_programs: bool,
     /// A directory whose files the guest finds in /bento/files
     #[arg(long, value_name = "DIR")]
     pub files: Option<PathBuf>,
@@ -124,6 +128,9 @@ impl<'a> Session<'a> {
         // Runs at the same time share the layout: one changes it while no other reads it.
         let _lock = self.places.lock_build(&format!("{}-guest", self.modules.release))?;
         let guest = Guest::lay_out(&self.places, &self.toolbox, &self.modules, drivers)?;
+        if !self.options.no_programs {
+            programs::install(&self.places, &guest.tools())?;
+        }
         if let Some(files) = &self.options.files {
             guest.add_files(files)?;
         }

@@ -153,8 +153,10 @@ pub fn boot(session: &Session<'_>, build: Build, cpus: u32) -> Result<Verdict> {
 
     let mut command = Command::new(linux.dir.join("linux"));
     command.arg(format!("mem={}M", options.memory)).arg(format!("initrd={}", initrd.display()));
-    command.args(["con=null", "con0=fd:0,fd:1", "ssl=null", "ssl0=null,fd:2", "console=ttyS0"]);
-    command.args(["quiet", "loglevel=7", "panic=-1", "seccomp=auto", POISON]).arg(format!("ncpus={cpus}"));
+    command.args(["con=null", "con0=fd:0,fd:1", "ssl=null", "ssl0=fd:2", "console=ttyS0"]);
+    command
+        .args(["quiet", "loglevel=7", "panic=-1", "noreboot", "seccomp=auto", POISON])
+        .arg(format!("ncpus={cpus}"));
     let disks = session.disks()?;
     for (number, disk) in disks.iter().enumerate() {
         command.arg(format!("ubd{number}={}", disk.display()));
