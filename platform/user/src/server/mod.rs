@@ -13,29 +13,47 @@ pub use control::{UPGRADE_IOCTL, UpgradeReply, UpgradeRequest, text};
 
 use crate::containers::UserCall;
 use crate::fuse::{Errno, Handler, Header, Op, ReplyBuf, Request, abi};
-use crate::run::{Fsync, Mount};
-use crate::session::Session;
+use crate::run::{Budget, Fsync, Mount, UpgradeError, Upgraded};
+use crate::session::{Session, SessionError};
+use crate::versions::Version;
 use bento_api::{InodeNo, OpKind};
 use convert::{errno, fuse_attr, setattr_of};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// Serves one session.
+/// What is served: a mount, and what becomes of it from outside.
+pub trait Served: Send + Sync {
+    /// The mount.
+    fn mount(&self) -> &Arc<Mount>;
+    /// Replaces the code by another version.
+    fn upgrade(&self, to: &Version) -> Result<Upgraded, UpgradeError> {
+        self.mount().upgrade(Budget::default(), to.import)
+    }
+    /// Ends it: umount(2) waits for this. A second time does nothing.
+    fn close(&self) -> Result<(), SessionError>;
+}
+
+impl Served for Session {
+    fn mount(&self) -> &Arc<Mount> {
+        Self::mount(self)
+    }
+
+    fn close(&self) -> Result<(), SessionError> {
+        Self::close(self)
+    }
+}
+
+/// Serves one mount.
 pub struct Bento {
-    session: Arc<Session>,
+    session: Arc<dyn Served>,
     /// Calls that nobody uses right now, the last used first.
     calls: Mutex<Vec<UserCall>>,
 }
 
 impl Bento {
-    /// A handler of a session's requests.
-    pub fn new(session: Arc<Session>) -> Self {
+    /// A handler of a mount's requests.
+    pub fn new(session: Arc<dyn Served>) -> Self {
         Self { session, calls: Mutex::default() }
-    }
-
-    /// The session.
-    pub fn session(&self) -> &Arc<Session> {
-        &self.session
     }
 
     fn mount(&self) -> &Mount {
