@@ -24,6 +24,8 @@ const LEAST: usize = 16;
 const STEPS: usize = 64;
 /// Blocks without a number, kept for the next who needs one.
 const BLANKS: usize = 512;
+/// Blocks of a run that are looked up one by one; of a longer one every cached block is asked.
+const FEW: u32 = 1024;
 const HOME: BatchSeq = BatchSeq(0);
 const VERSIONS: usize = BATCHES_IN_FLIGHT as usize;
 
@@ -385,9 +387,8 @@ impl Blocks {
 
     /// Drops blocks whose bits come free.
     pub(super) fn drop_run(&self, start: BlockNo, blocks: u32) {
-        let cached: usize = self.shards.iter().map(|shard| shard.lock().ring.len()).sum();
         let end = start.0.saturating_add(u64::from(blocks));
-        if blocks as usize <= cached.max(64) {
+        if blocks <= FEW {
             for no in (start.0..end).map(BlockNo) {
                 let mut shard = self.shard(no).lock();
                 shard.stop_loading(no);

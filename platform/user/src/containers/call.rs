@@ -89,7 +89,7 @@ pub struct UserCall {
     pub(super) lane: usize,
     pub(super) caller: Caller,
     // What an operation holds across its attempts.
-    pub(super) now: Cell<Time>,
+    now: Cell<Option<Time>>,
     pub(super) cursor: Cell<[u64; CURSOR]>,
     pub(super) progressed: Cell<bool>,
     pub(super) credits: Cell<u32>,
@@ -155,7 +155,7 @@ impl UserCall {
         self.pins.retain(|_| false);
         self.cursor.set([0; CURSOR]);
         self.progressed.set(false);
-        self.now.set(self.containers.now());
+        self.now.set(None);
     }
 
     /// Gets the pages of one attempt ready.
@@ -264,6 +264,18 @@ impl UserCall {
     }
 
     // The entry's side.
+
+    /// The operation's time: that of the first question, so that one that does not ask need not know.
+    pub(super) fn time(&self) -> Time {
+        match self.now.get() {
+            Some(time) => time,
+            None => {
+                let time = self.containers.now();
+                self.now.set(Some(time));
+                time
+            }
+        }
+    }
 
     pub(super) fn page_at(&self, page: Page) -> &RefCell<Arc<Bytes>> {
         self.pages.get(usize::from(page.0)).expect("a page is used in the attempt that took it")

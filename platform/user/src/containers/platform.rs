@@ -30,7 +30,7 @@ impl Platform for UserCall {
     type IoList = UserIoList;
 
     fn now(&self) -> Time {
-        self.now.get()
+        self.time()
     }
 
     fn credits(&self) -> u32 {

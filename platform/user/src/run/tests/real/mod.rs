@@ -1,5 +1,6 @@
 //! The host under the real file system.
 mod model;
+mod pauses;
 mod power;
 mod races;
 mod warm;

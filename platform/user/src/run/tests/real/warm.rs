@@ -22,14 +22,16 @@ fn a_warm_operation_is_never_restarted_and_never_allocates() {
         unlink(mount, call, dir, &name).expect("unlinks");
         mount.forget(call, made.ino, 2).expect("takes away");
     };
-    for n in 0..2000 {
+    for n in 0..40_000 {
         round(&mut call, n);
-        if n % 100 == 0 {
+        if n % 500 == 0 {
             mount.commit().expect("commits");
             mount.checkpoint().expect("checkpoints");
         }
     }
     let restarts = mount.counters().restarts;
+    mount.commit().expect("commits");
+    mount.checkpoint().expect("checkpoints");
     let counted = allocation_counter::measure(|| (0..200).for_each(|n| round(&mut call, n)));
     println!("{counted:?} in 1000 operations");
     assert_eq!(mount.counters().restarts, restarts);
@@ -65,4 +67,54 @@ fn sixteen_fsync_threads_share_commits_on_a_file() {
         counted.fsyncs
     );
     session.close().expect("closes");
+}
+
+/// Nanoseconds an operation of `threads` threads, each in a directory of its own.
+fn speed(mount: &Mount, dirs: &[InodeNo]) -> [u128; 3] {
+    const NAMES: usize = 2000;
+    let timed = |work: &(dyn Fn(&mut UserCall, InodeNo, &[u8]) + Sync)| {
+        let started = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for dir in dirs {
+                scope.spawn(move || {
+                    let mut call = mount.call();
+                    (0..NAMES).for_each(|n| work(&mut call, *dir, format!("{n}").as_bytes()));
+                });
+            }
+        });
+        started.elapsed().as_nanos() / (NAMES * dirs.len()) as u128
+    };
+    let create = timed(&|call, dir, what| {
+        let node = NewNode { mode: 0o100_644, uid: 0, gid: 0, rdev: 0, xattrs: &[] };
+        let made = mount.run(call, OpKind::Create, |fs, call| fs.create(call, dir, name(what), &node));
+        made.map(|_| ()).expect("is made");
+    });
+    let found = timed(&|call, dir, what| {
+        mount.run(call, OpKind::Read, |fs, call| fs.lookup(call, dir, name(what))).expect("is there");
+    });
+    let gone = timed(&|call, dir, what| unlink(mount, call, dir, what).expect("unlinks"));
+    mount.commit().expect("commits");
+    mount.checkpoint().expect("checkpoints");
+    [create, found, gone]
+}
+
+#[test]
+fn two_threads_in_two_directories_do_not_slow_each_other_much() {
+    let (_device, session) = ram();
+    let mount = session.mount();
+    let mut call = mount.call();
+    let dirs = [b"d".as_slice(), b"e"]
+        .map(|what| create(mount, &mut call, ROOT, what, 0o040_755).expect("is made").ino);
+    for _ in 0..12 {
+        speed(mount, &dirs);
+    }
+    let best = |dirs: &[InodeNo]| {
+        let runs: Vec<_> = (0..8).map(|_| speed(mount, dirs)).collect();
+        [0, 1, 2].map(|op| runs.iter().map(|run| run[op]).min().unwrap_or(0))
+    };
+    println!(
+        "create, lookup, unlink + evict: {:?} ns alone, {:?} ns each of two threads",
+        best(&dirs[..1]),
+        best(&dirs)
+    );
 }
