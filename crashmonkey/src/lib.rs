@@ -5,8 +5,12 @@
 //! - [`ace`]: every workload of a bounded size.
 //! - [`disk`]: the recorder, and crash states.
 //! - [`oracle`]: the model and the judge.
+//! - [`host`]: workloads on the shipped file system.
+//! - [`check`]: a recovered disk, looked at from all sides.
 
 pub mod ace;
+pub mod check;
 pub mod disk;
+pub mod host;
 pub mod jlang;
 pub mod oracle;

@@ -1,0 +1,4 @@
+//! A recovered disk, looked at from all sides.
+
+pub mod live;
+pub mod reader;
