@@ -12,5 +12,5 @@ use bento_kernel as _;
 pub unsafe extern "C" fn bento_rust_crc32(data: *const bento_api::Bytes) -> u32 {
     // SAFETY: the caller vouches for the block, and nobody writes it meanwhile.
     let bytes = unsafe { &*data };
-    crc32fast::hash(bytes)
+    bento_fs::format::block::crc(0, bytes)
 }
