@@ -289,7 +289,11 @@ pub fn mount_state(dir: &Path) -> MountState {
         return MountState::Absent;
     };
     match dir.metadata() {
-        Ok(own) if own.dev() != parent.dev() => MountState::Alive,
+        // The kernel may answer stat from its cache after the server died; statfs is never cached.
+        Ok(own) if own.dev() != parent.dev() => match rustix::fs::statfs(dir) {
+            Ok(_) => MountState::Alive,
+            Err(_) => MountState::Dead,
+        },
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()) => {
             MountState::Dead
         }
