@@ -64,6 +64,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         match (target, how) {
             (Some(_), Rename::NoReplace) => return Err(Errno::Exists.into()),
             (None, Rename::Exchange) => return Err(Errno::NotFound.into()),
+            (Some(target), _) if V::FAULT == Fault::SplitRename && target.ino == source.ino => {
+                op.dir_remove(from_dir, &mut parents.from, from, &source)?;
+                op.put_parent(from_dir, &mut parents.from)?;
+                return op.commit(None);
+            }
             // Two names of one inode: POSIX wants nothing to happen.
             (Some(target), _) if target.ino == source.ino => return Ok(op.unchanged(None)),
             _ => {}
@@ -139,11 +144,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let directory = op.adopt(moved, &to)?;
         let lost = op.displace(directory, &mut parents, &to, replaced)?;
         let kind = source.kind;
-        if V::FAULT == Fault::SplitRename && op.platform().credits() % 2 == 0 {
-            // The seeded fault: the new name first, in a transaction of its own; the old one stays for the next.
+        if V::FAULT == Fault::SplitRename {
+            // The seeded fault: the new name in a transaction of its own; the next attempt finds both, and removes one.
             op.enter(&mut parents, &to, moved.no(), kind)?;
             op.put_parents(&from, &to, &mut parents)?;
-            return op.commit(lost);
+            let _ = op.commit(())?;
+            return Err(Wait::Again.into());
         }
         op.enter(&mut parents, &to, moved.no(), kind)?;
         if how == Rename::Whiteout {
