@@ -43,6 +43,8 @@ pub enum Failed {
     ReadOnlyFeatures(u32),
     /// A batch that was durable is damaged: fsck decides.
     Damaged,
+    /// The log cannot hold the largest operations four times: a read-only mount is possible.
+    LogTooSmall(u64),
     /// The volume ends behind the device.
     DeviceTooSmall {
         /// Blocks that the volume needs.
@@ -66,6 +68,10 @@ impl fmt::Display for Failed {
             ),
             Self::Damaged => f.write_str(
                 "the log holds a damaged batch that was durable (problem 251); mount read-only to save data, or run fsck.bento",
+            ),
+            Self::LogTooSmall(blocks) => write!(
+                f,
+                "the log has {blocks} blocks, and writing takes {SMALLEST_LOG} or more; mount it read-only, and copy the data to a new volume"
             ),
             Self::DeviceTooSmall { volume, device } => {
                 write!(f, "the volume has {volume} blocks of 4096 bytes, but the device only {device}: is it truncated?")
@@ -128,6 +134,9 @@ pub fn mount<V: Variant>(
         return Err(Failed::ReadOnlyFeatures(unknown.bits()));
     }
     let volume = volume_of(&superblock, options.read_only);
+    if !options.read_only && volume.geometry.log_len < u64::from(SMALLEST_LOG) {
+        return Err(Failed::LogTooSmall(volume.geometry.log_len));
+    }
     let left = if superblock.state.contains(VolumeState::CLEAN) { Left::Clean } else { Left::Dirty };
     let (state, next, totals, replayed) = if options.read_only {
         let replay = journal::replay(disk, &volume.geometry, volume.seed, space, &mut |_| Ok(()))?;
