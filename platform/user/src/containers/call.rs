@@ -105,6 +105,8 @@ pub struct UserCall {
     pages_allowed: Cell<usize>,
     reserve: RefCell<Vec<Arc<Bytes>>>,
     pub(super) lists: RefCell<Vec<UserIoList>>,
+    /// The inode that the last write made longer: the next one probably does too.
+    grew: Cell<InodeNo>,
 }
 
 impl UserCall {
@@ -129,6 +131,7 @@ impl UserCall {
             pages_allowed: Cell::default(),
             reserve: RefCell::default(),
             lists: RefCell::default(),
+            grew: Cell::default(),
             containers,
         }
     }
@@ -253,6 +256,15 @@ impl UserCall {
             slot.sync_seq = slot.sync_seq.max(undurable);
             slot.datasync_seq = slot.datasync_seq.max(undurable);
         });
+    }
+
+    /// Whether the last write through this call made this inode longer.
+    pub(crate) fn grew(&self, ino: InodeNo) -> bool {
+        self.grew.get() == ino
+    }
+
+    pub(crate) fn set_grew(&self, ino: InodeNo) {
+        self.grew.set(ino);
     }
 
     /// Takes a list back whose requests are done.

@@ -23,6 +23,7 @@ mod groups;
 mod homes;
 mod list;
 mod locks;
+mod memory;
 mod pages;
 mod placements;
 mod platform;
@@ -148,7 +149,7 @@ const RECHECK: Duration = Duration::from_millis(100);
 impl Containers {
     /// Containers for a mount, empty but for what the mount found.
     pub fn new(medium: Arc<Medium>, mounted: &Mounted, options: Options) -> Arc<Self> {
-        let memory = memory_bytes();
+        let memory = memory::limit();
         let cache_bytes = options.cache_bytes.unwrap_or((memory / 8).min(1 << 30));
         let memory_limit = u32::try_from(memory / 16 / BLOCK as u64).unwrap_or(u32::MAX);
         let not_home = options.not_home.unwrap_or(memory_limit).min(mounted.log_credits / 2);
@@ -428,13 +429,4 @@ impl Containers {
     fn leave(&self, lane: usize) {
         self.batches.gate().depart(lane);
     }
-}
-
-/// The machine's memory, in bytes.
-fn memory_bytes() -> u64 {
-    let info = rustix::system::sysinfo();
-    let unit = u64::from(info.mem_unit).max(1);
-    #[allow(clippy::useless_conversion, reason = "the field's width depends on the architecture")]
-    let total = u64::try_from(info.totalram).unwrap_or(u64::MAX);
-    total.saturating_mul(unit)
 }

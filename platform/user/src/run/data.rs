@@ -19,7 +19,7 @@ use super::Mount;
 use crate::containers::UserCall;
 use bento_api::{
     Allocate, Attr, BLOCK, BLOCK_BYTES, BlockNo, Errno, Extent, FileBlock, InodeNo, MapKind, Mapping, Mode,
-    OpKind, Placement, PlacementId, Seek, SetAttr,
+    OpKind, Placement, PlacementId, Platform, Seek, SetAttr,
 };
 use std::io::IoSlice;
 use std::ops::Range;
@@ -33,6 +33,35 @@ pub enum Privileges {
     Keep,
     /// They go.
     Kill,
+}
+
+/// Whether a look at an inode also notes that its content changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    Nothing,
+    Content,
+}
+
+/// What a look found.
+struct Looked {
+    attr: Attr,
+    piece: Option<Piece>,
+    /// Whether the change was noted.
+    touched: bool,
+}
+
+/// Notes in the slot that the content changes now; whether there is a slot. `attr` was read in this attempt, and the
+/// inode's lock, which that took, is held to its end: nothing changed in between.
+fn touch_slot(call: &UserCall, attr: &Attr) -> bool {
+    let now = call.now();
+    let noted = call.slot(attr.ino, |slot| {
+        if slot.times_dirty == 0 {
+            (slot.atime, slot.version, slot.times_dirty) = (attr.atime, attr.version, 1);
+        }
+        (slot.mtime, slot.ctime) = (now, now);
+        slot.version = slot.version.wrapping_add(1);
+    });
+    noted.is_some()
 }
 
 /// What became of a write that holds the lock shared.
@@ -51,6 +80,18 @@ struct Piece {
 }
 
 impl Piece {
+    /// What a mapping says of the start of a range.
+    fn of(mapping: Mapping, range: &Range<u64>) -> Result<Self, Errno> {
+        let Mapping { file, blocks, kind } = mapping;
+        let start = file.0.saturating_mul(BLOCK_BYTES);
+        let end = end_of(file, blocks).min(range.end);
+        if start > range.start || end <= range.start {
+            log::error!("map answered {file} and {blocks} blocks for the bytes {range:?}");
+            return Err(Errno::Io);
+        }
+        Ok(Self { bytes: range.start..end, kind, start })
+    }
+
     /// Where on the device the piece lies, in bytes.
     fn device_offset(&self, block: BlockNo) -> Result<u64, Errno> {
         let start = block.0.checked_mul(BLOCK_BYTES).ok_or(Errno::Io)?;
@@ -60,6 +101,12 @@ impl Piece {
     fn len(&self) -> usize {
         (self.bytes.end - self.bytes.start) as usize
     }
+}
+
+/// The blocks that a range of bytes touches.
+fn blocks_of(range: &Range<u64>) -> (FileBlock, u64) {
+    let first = range.start / BLOCK_BYTES;
+    (FileBlock(first), range.end.div_ceil(BLOCK_BYTES) - first)
 }
 
 /// The end of a range of blocks, in bytes.
@@ -80,17 +127,32 @@ impl Mount {
 
     /// What lies at the start of a range of bytes.
     fn piece(&self, call: &mut UserCall, ino: InodeNo, range: &Range<u64>) -> Result<Piece, Errno> {
-        let file = FileBlock(range.start / BLOCK_BYTES);
-        let blocks = range.end.div_ceil(BLOCK_BYTES) - file.0;
-        let Mapping { file, blocks, kind } =
-            self.run(call, OpKind::Read, |fs, call| fs.map(call, ino, file, blocks))?;
-        let start = file.0.saturating_mul(BLOCK_BYTES);
-        let end = end_of(file, blocks).min(range.end);
-        if start > range.start || end <= range.start {
-            log::error!("map answered a range that was not asked for, of inode {ino}");
-            return Err(Errno::Io);
-        }
-        Ok(Piece { bytes: range.start..end, kind, start })
+        let (file, blocks) = blocks_of(range);
+        let mapping = self.run(call, OpKind::Read, |fs, call| fs.map(call, ino, file, blocks))?;
+        Piece::of(mapping, range)
+    }
+
+    /// The attributes, and what lies at the start of the part of a range that `cut` leaves of it, in one attempt.
+    fn look(
+        &self,
+        call: &mut UserCall,
+        ino: InodeNo,
+        touch: Touch,
+        cut: impl Fn(&Attr) -> Range<u64>,
+    ) -> Result<Looked, Errno> {
+        let (attr, mapping, touched) = self.run(call, OpKind::Read, |fs, call| {
+            let attr = fs.getattr(call, ino)?;
+            let range = cut(&attr);
+            if range.is_empty() {
+                return Ok((attr, None, false));
+            }
+            let (file, blocks) = blocks_of(&range);
+            let mapping = fs.map(call, ino, file, blocks)?;
+            let touched = touch == Touch::Content && touch_slot(call.platform, &attr);
+            Ok((attr, Some(mapping), touched))
+        })?;
+        let piece = mapping.map(|mapping| Piece::of(mapping, &cut(&attr))).transpose()?;
+        Ok(Looked { attr, piece, touched })
     }
 
     /// Reads bytes; fewer than asked for only at the end of the file.
@@ -102,11 +164,16 @@ impl Mount {
         to: &mut [u8],
     ) -> Result<usize, Errno> {
         let _shared = self.containers.lock_data(ino, Mode::Shared);
-        let size = self.attr(call, ino)?.size;
-        let end = offset.saturating_add(to.len() as u64).min(size);
+        let wanted = offset.saturating_add(to.len() as u64);
+        let Looked { attr, mut piece, .. } =
+            self.look(call, ino, Touch::Nothing, |attr| offset..wanted.min(attr.size))?;
+        let end = wanted.min(attr.size);
         let mut at = offset;
         while at < end {
-            let piece = self.piece(call, ino, &(at..end))?;
+            let piece = match piece.take() {
+                Some(first) => first,
+                None => self.piece(call, ino, &(at..end))?,
+            };
             let from = (at - offset) as usize;
             let now = &mut to[from..from + piece.len()];
             match piece.kind {
@@ -127,15 +194,16 @@ impl Mount {
         data: &[u8],
         privileges: Privileges,
     ) -> Result<usize, Errno> {
-        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= i64::MAX as u64);
-        let end = end.ok_or(Errno::FileTooBig)?;
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
+            return Err(Errno::FileTooBig);
+        }
         if data.is_empty() {
             return Ok(0);
         }
         if privileges == Privileges::Kill {
             self.kill_privileges(call, ino)?;
         }
-        if end <= self.attr(call, ino)?.size {
+        if !call.grew(ino) {
             let _shared = self.containers.lock_data(ino, Mode::Shared);
             if let Overwritten::Whole = self.overwrite(call, ino, offset, data)? {
                 return Ok(data.len());
@@ -154,18 +222,26 @@ impl Mount {
         data: &[u8],
     ) -> Result<Overwritten, Errno> {
         let end = offset + data.len() as u64;
-        if end > self.attr(call, ino)?.size {
+        // The time of change is noted with the first look, which spares a look behind the write.
+        let Looked { attr, mut piece, touched } =
+            self.look(call, ino, Touch::Content, |attr| if end <= attr.size { offset..end } else { 0..0 })?;
+        if end > attr.size {
             return Ok(Overwritten::NeedsMore);
         }
         let mut at = offset;
         while at < end {
-            let piece = self.piece(call, ino, &(at..end))?;
+            let piece = match piece.take() {
+                Some(first) => first,
+                None => self.piece(call, ino, &(at..end))?,
+            };
             let MapKind::Data(block) = piece.kind else { return Ok(Overwritten::NeedsMore) };
             let now = part(data, offset, piece.bytes.clone());
             self.containers.medium().write(piece.device_offset(block)?, &[IoSlice::new(now)])?;
             at = piece.bytes.end;
         }
-        self.touch(call, ino)?;
+        if !touched {
+            self.touch(call, ino)?;
+        }
         Ok(Overwritten::Whole)
     }
 
@@ -177,14 +253,21 @@ impl Mount {
         offset: u64,
         data: &[u8],
     ) -> Result<usize, Errno> {
-        let mut size = self.attr(call, ino)?.size;
         let end = offset + data.len() as u64;
+        let Looked { attr, mut piece, .. } = self.look(call, ino, Touch::Nothing, |_| offset..end)?;
+        let mut size = attr.size;
+        call.set_grew(if end > size { ino } else { InodeNo(0) });
         if offset > size {
             self.zero(call, ino, size..offset)?;
         }
         let (mut at, mut result, mut in_place) = (offset, Ok(()), false);
         while at < end {
-            let step = self.write_piece(call, ino, at, part(data, offset, at..end), size);
+            let step = match piece.take() {
+                Some(first) => Ok(first),
+                None => self.piece(call, ino, &(at..end)),
+            };
+            let step =
+                step.and_then(|piece| self.write_piece(call, ino, &piece, part(data, offset, at..end), size));
             match step {
                 Ok(Step::InPlace(to)) => (at, in_place) = (to, true),
                 Ok(Step::Published(to, attr)) => (at, size) = (to, attr.size.max(size)),
@@ -206,16 +289,16 @@ impl Mount {
         }
     }
 
-    /// Writes the start of `data`, which lies at `at`.
+    /// Writes the start of `data`, which begins where the piece does.
     fn write_piece(
         &self,
         call: &mut UserCall,
         ino: InodeNo,
-        at: u64,
+        piece: &Piece,
         data: &[u8],
         size: u64,
     ) -> Result<Step, Errno> {
-        let piece = self.piece(call, ino, &(at..at + data.len() as u64))?;
+        let at = piece.bytes.start;
         if let MapKind::Data(block) = piece.kind {
             let now = part(data, at, piece.bytes.clone());
             self.containers.medium().write(piece.device_offset(block)?, &[IoSlice::new(now)])?;
@@ -300,19 +383,9 @@ impl Mount {
 
     /// Notes in the slot that the content changed; the disk learns of it at the next fsync or tick.
     pub fn touch(&self, call: &mut UserCall, ino: InodeNo) -> Result<(), Errno> {
-        let containers = &self.containers;
         let in_slot = self.run(call, OpKind::Read, |fs, call| {
-            // The inode's lock, which getattr takes, is held to the end of the attempt: nothing changes between.
             let attr = fs.getattr(call, ino)?;
-            let now = bento_api::Platform::now(call.platform);
-            let noted = containers.slot(ino, |slot| {
-                if slot.times_dirty == 0 {
-                    (slot.atime, slot.version, slot.times_dirty) = (attr.atime, attr.version, 1);
-                }
-                (slot.mtime, slot.ctime) = (now, now);
-                slot.version = slot.version.wrapping_add(1);
-            });
-            Ok(noted.is_some())
+            Ok(touch_slot(call.platform, &attr))
         })?;
         if in_slot {
             return Ok(());
