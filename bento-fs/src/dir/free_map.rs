@@ -85,8 +85,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Ok(Room::In(FileBlock(last)));
         }
         let last_map = last / FREE_MAP_ENTRIES;
-        let maps = last_map.saturating_add(1);
-        let others = (0..SCANNED.min(last_map)).map(|step| entry.hash.0.wrapping_add(step).checked_rem(maps));
+        let others =
+            (0..SCANNED.min(last_map)).map(|step| entry.hash.0.wrapping_add(step).checked_rem(last_map));
         for k in core::iter::once(Some(last_map)).chain(others).flatten() {
             let map = FileBlock(dirent::FREE_MAP_START.saturating_add(k));
             let Some((at, value)) = self.look_map(dir, inode, map, |bytes| first_with(bytes, need))? else {

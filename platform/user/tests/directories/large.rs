@@ -61,6 +61,27 @@ fn the_names_of_a_directory_that_grows_alone_lie_together() {
 }
 
 #[test]
+fn a_directory_of_more_blocks_than_one_block_of_the_free_map_describes() {
+    const COUNT: u32 = 60_000;
+    let mut volume = Volume::new(65_536);
+    let file = volume.create(ROOT, b"file", 0o100_644).unwrap();
+    let dir = volume.mkdir(ROOT, b"dir").unwrap();
+    (0..COUNT).for_each(|i| volume.link(file, dir, &long_name(i)).unwrap());
+    let size = volume.stat(dir).unwrap().size;
+    assert!(size > 4064 * BLOCK_BYTES);
+    volume = volume.remount();
+    // Whole blocks go, here and there; then names come back, most of them into the holes.
+    let gone = || (0..COUNT).filter(|i| i / 14 % 3 == 0);
+    gone().for_each(|i| volume.unlink(dir, &long_name(i)).unwrap());
+    volume.check();
+    assert_eq!(volume.list(dir).unwrap().len(), COUNT as usize - gone().count());
+    gone().for_each(|i| volume.link(file, dir, &long_name(i)).unwrap());
+    volume.check();
+    assert_eq!(volume.stat(dir).unwrap().size, size, "the holes were filled");
+    (0..COUNT).step_by(97).for_each(|i| assert_eq!(volume.lookup(dir, &long_name(i)), Ok(Some(file))));
+}
+
+#[test]
 fn a_hundred_thousand_names_are_found_listed_removed_and_replaced_in_the_same_blocks() {
     const COUNT: u32 = 100_000;
     let name = |i: u32| format!("{i:x}-a-name").into_bytes();
