@@ -64,6 +64,12 @@ pub(super) fn block_in(extent: &Extent, file: FileBlock) -> BlockNo {
     BlockNo(extent.start.0.saturating_add(file.0.saturating_sub(extent.file.0)))
 }
 
+/// The part of an extent between two file blocks of it; of no length if they are the same.
+fn part(whole: &Extent, from: FileBlock, to: FileBlock) -> Extent {
+    let len = u32::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
+    Extent { file: from, start: block_in(whole, from), len, ..*whole }
+}
+
 /// The device block behind an extent.
 pub(super) fn device_end(extent: &Extent) -> BlockNo {
     BlockNo(extent.start.0.saturating_add(extent.len.into()))
@@ -160,15 +166,42 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         inode: &mut Inode,
         extent: Extent,
     ) -> Result<(), Stop> {
+        let mut rest = Some(extent);
+        for _ in 0..2 {
+            let Some(extent) = rest else { return Ok(()) };
+            rest = self.insert_in_leaf(owner, inode, extent)?;
+        }
+        // The rest was a hole of the next leaf, and that leaf has no hole to its end: it is not empty.
+        if rest.is_none() {
+            Ok(())
+        } else {
+            Err(self.corrupt(Corruption::ExtentOrder, extent.start, owner.no()))
+        }
+    }
+
+    /// Maps as much of a range as belongs to the leaf of its first block; the rest belongs to the next one, whose key
+    /// may be lower than its first record's: what lay between was removed. A lookup never goes to the leaf before, so
+    /// no extent reaches over a key.
+    fn insert_in_leaf(
+        &mut self,
+        owner: Locked,
+        inode: &mut Inode,
+        extent: Extent,
+    ) -> Result<Option<Extent>, Stop> {
         let ino = owner.no();
         let path = self.tree_seek(view(inode), ino, key(extent.file))?;
+        let bound =
+            if path.at() < path.count() { None } else { self.tree_next_key(view(inode), ino, &path)? };
+        let bound = bound.map_or(extent.end(), |word0| FileBlock(word0 >> 12).min(extent.end()));
+        let (extent, rest) = (part(&extent, extent.file, bound), part(&extent, bound, extent.end()));
         let (left_at, right_at) = (path.at().checked_sub(1), path.at());
         let left = match left_at {
             Some(at) => self.extent_in(ino, inode, &path, at)?,
             None => None,
         };
         let right = self.extent_in(ino, inode, &path, right_at)?;
-        if left.is_some_and(|left| left.end() > extent.file)
+        if extent.len == 0
+            || left.is_some_and(|left| left.end() > extent.file)
             || right.is_some_and(|right| extent.end() > right.file)
         {
             return Err(self.corrupt(Corruption::ExtentOrder, extent.start, ino));
@@ -185,7 +218,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             _ => self.tree_insert(root, owner, &path, right_at, extent.into()),
         })?;
         inode.blocks = inode.blocks.saturating_add(extent.len.into());
-        Ok(())
+        Ok((rest.len > 0).then_some(rest))
     }
 
     /// Unmaps `from..to` in a bounded step and frees its blocks; `None` if nothing of the range is left, else where to
@@ -249,15 +282,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         extent: Extent,
         cut: core::ops::Range<FileBlock>,
     ) -> Result<Extent, Stop> {
-        let whole = extent;
-        let part = |from: FileBlock, to: FileBlock| {
-            let skip = from.0.saturating_sub(whole.file.0);
-            let len = u32::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
-            Extent { file: from, start: BlockNo(whole.start.0.saturating_add(skip)), len, ..whole }
-        };
-        let (left, piece, right) =
-            (part(whole.file, cut.start), part(cut.start, cut.end), part(cut.end, whole.end()));
-        let path = self.tree_seek(view(inode), owner.no(), key(whole.file))?;
+        let left = part(&extent, extent.file, cut.start);
+        let piece = part(&extent, cut.start, cut.end);
+        let right = part(&extent, cut.end, extent.end());
+        let path = self.tree_seek(view(inode), owner.no(), key(extent.file))?;
         let at = path.at().saturating_sub(1);
         with_root(inode, |root| match (left.len, right.len) {
             (0, 0) => self.tree_remove(root, owner, &path, at),

@@ -5,4 +5,5 @@ mod model;
 mod orphans;
 mod placements;
 mod space;
+mod tree;
 mod volume;
