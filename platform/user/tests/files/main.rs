@@ -4,6 +4,7 @@ mod holes;
 mod model;
 mod orphans;
 mod placements;
+mod races;
 mod space;
 mod tree;
 mod volume;
