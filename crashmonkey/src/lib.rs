@@ -7,6 +7,7 @@
 //! - [`oracle`]: the model and the judge.
 //! - [`host`]: workloads on the shipped file system.
 //! - [`check`]: a recovered disk, looked at from all sides.
+//! - [`run`]: workloads and their crash states, many at once.
 
 pub mod ace;
 pub mod check;
@@ -14,3 +15,4 @@ pub mod disk;
 pub mod host;
 pub mod jlang;
 pub mod oracle;
+pub mod run;

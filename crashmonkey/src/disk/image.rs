@@ -39,6 +39,17 @@ impl Image {
         self.over.get(&no).or_else(|| self.base.get(&no)).cloned().unwrap_or_else(zeros)
     }
 
+    /// Whether a block begins with these bytes.
+    pub fn starts_with(&self, no: u64, bytes: &[u8]) -> bool {
+        let content = self.over.get(&no).or_else(|| self.base.get(&no));
+        content.map_or_else(|| bytes.iter().all(|byte| *byte == 0), |content| content.starts_with(bytes))
+    }
+
+    /// Blocks that were written since the base was made, in no order.
+    pub fn changed(&self) -> impl Iterator<Item = (u64, &Content)> {
+        self.over.iter().map(|(no, content)| (*no, content))
+    }
+
     /// Replaces the content of a block; one past the end is ignored.
     pub fn set(&mut self, no: u64, content: Content) {
         if no < self.blocks {

@@ -5,10 +5,11 @@
 //! finish. The list of decisions names the run: given again, it repeats it.
 
 use std::cell::RefCell;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use bento_api::{BLOCK, BlockNo, Bytes, Disk, Errno};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::image::{Content, Image, same};
 use super::log::{Entry, Flags, Log, Request, RequestId};
@@ -27,7 +28,7 @@ pub enum Atom {
 }
 
 /// One decision: which version an undecided block has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Choice {
     /// The block.
     pub block: u64,
@@ -150,6 +151,53 @@ impl<'a> CrashDisk<'a> {
         log.points(start, Lie::None).collect()
     }
 
+    /// The contents that a block may have, the newest first, if nothing decided it yet; else the one that it has.
+    /// Decides nothing.
+    pub fn versions(&self, no: u64) -> Vec<Content> {
+        let inner = self.inner.borrow();
+        if let Some(content) = inner.written.get(&no).or_else(|| inner.pinned.get(&no)) {
+            return vec![content.clone()];
+        }
+        match self.space.undecided.get(&no) {
+            Some(versions) => versions.iter().rev().cloned().collect(),
+            None => vec![self.space.durable.get(no)],
+        }
+    }
+
+    /// How many decisions were taken.
+    pub fn decided(&self) -> usize {
+        self.inner.borrow().taken.len()
+    }
+
+    /// A hash of everything on the disk that `counts`, undecided blocks with all their versions: two disks with the same
+    /// hash look the same to whoever looks only at blocks that count.
+    pub fn fingerprint(&self, counts: impl Fn(u64) -> bool) -> u64 {
+        let inner = self.inner.borrow();
+        let mut sum = 0_u64;
+        let mut add = |no: u64, contents: &[Content]| {
+            let mut hasher = FxHasher::default();
+            hasher.write_u64(no);
+            contents.iter().for_each(|content| hasher.write(&content[..]));
+            sum = sum.wrapping_add(hasher.finish());
+        };
+        for (no, content) in inner.written.iter().filter(|(no, _)| counts(**no)) {
+            add(*no, std::slice::from_ref(content));
+        }
+        let unwritten = |no: u64| counts(no) && !inner.written.contains_key(&no);
+        for (no, content) in inner.pinned.iter().filter(|(no, _)| unwritten(**no)) {
+            add(*no, std::slice::from_ref(content));
+        }
+        let unpinned = |no: u64| unwritten(no) && !inner.pinned.contains_key(&no);
+        for (no, versions) in self.space.undecided.iter().filter(|(no, _)| unpinned(**no)) {
+            add(*no, versions);
+        }
+        let decided = |no: u64| unpinned(no) && !self.space.undecided.contains_key(&no);
+        for (no, content) in self.space.durable.changed().filter(|(no, _)| decided(*no)) {
+            add(no, std::slice::from_ref(content));
+        }
+        sum
+    }
+
     /// How many blocks were written.
     pub fn block_writes(&self) -> usize {
         self.inner.borrow().log.block_writes()
@@ -180,6 +228,27 @@ impl Disk for CrashDisk<'_> {
     fn read(&self, no: BlockNo, to: &mut Bytes) -> Result<(), Errno> {
         *to = *self.get(no.0)?;
         Ok(())
+    }
+
+    /// Decides a block only if its versions answer differently.
+    fn starts_with(&self, no: BlockNo, bytes: &[u8], _: &mut Bytes) -> Result<bool, Errno> {
+        if no.0 >= self.space.durable.blocks() {
+            return Err(Errno::Io);
+        }
+        if !self.space.undecided.contains_key(&no.0) {
+            let inner = self.inner.borrow();
+            return Ok(match inner.written.get(&no.0) {
+                Some(content) => content.starts_with(bytes),
+                None => self.space.durable.starts_with(no.0, bytes),
+            });
+        }
+        let versions = self.versions(no.0);
+        let yes = versions.iter().filter(|content| content.starts_with(bytes)).count();
+        // Torn at a sector a block has the start of one of its versions.
+        if yes == 0 || yes == versions.len() {
+            return Ok(yes > 0);
+        }
+        Ok(self.get(no.0)?.starts_with(bytes))
     }
 
     fn write(&self, no: BlockNo, from: &Bytes) -> Result<(), Errno> {

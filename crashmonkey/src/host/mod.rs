@@ -14,7 +14,6 @@ pub mod device;
 mod paths;
 pub mod steps;
 pub mod story;
-mod trial;
 pub mod volume;
 pub mod watched;
 

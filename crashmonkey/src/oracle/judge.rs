@@ -92,6 +92,33 @@ impl<'a> Judge<'a> {
         Err(Violation { at_least: self.at_least, at_most: self.at_most, nearest, differences })
     }
 
+    /// Finds the state that was recovered, if the data of files may be that of any of several trees, block by block
+    /// and sector by sector. The trees are to be equal otherwise. What a state says of one sector does not depend on
+    /// others, so a state that fits each tree fits every mixture of them.
+    ///
+    /// # Errors
+    /// No allowed state fits all trees. Each mixture may have one of its own, if the trees are several.
+    pub fn check_all(&self, trees: &[Tree]) -> Result<usize, Violation> {
+        if let [tree] = trees {
+            return self.check(tree);
+        }
+        let fits = |state: &usize| {
+            trees.iter().all(|tree| self.compare(*state, tree, Stop::AtFirst).is_empty())
+        };
+        match self.range().rev().find(fits) {
+            Some(state) => Ok(state),
+            None => {
+                let wrong = trees.iter().find_map(|tree| self.check(tree).err());
+                Err(wrong.unwrap_or_else(|| Violation {
+                    at_least: self.at_least,
+                    at_most: self.at_most,
+                    nearest: self.at_most,
+                    differences: Vec::new(),
+                }))
+            }
+        }
+    }
+
     /// How a tree differs from the running system after the last event: no crash, nothing lost.
     pub fn check_live(&self, tree: &Tree) -> Vec<Difference> {
         self.compare(self.at_most, tree, Stop::Never)

@@ -1,0 +1,86 @@
+//! Work goes on after a recovery: everything can be used, everything can be removed, and then nothing is missing.
+
+use bento_api::{FileKind, GroupNo};
+use bento_fs::Space;
+use bento_fs::format::group::Summary;
+
+use super::recovered::check;
+use crate::disk::Image;
+use crate::host::actor::Pace;
+use crate::host::build::MADE;
+use crate::host::{Actor, Base, Stage, steps};
+use crate::jlang::{Op, OpenFlags, Path};
+use crate::oracle::{Stream, Tree};
+
+/// Bytes that a new file gets: a block, and a part of one.
+const BYTES: u32 = 5000;
+/// The name of the new file in each directory.
+const NEW: &str = "made-after-the-crash";
+
+/// Mounts a recovered disk and works on it.
+///
+/// # Errors
+/// What failed.
+pub fn go_on(base: &Base, image: Image, life: u64, tree: &Tree) -> Result<(), String> {
+    let base_now = Base::mount(base.build, image, life)?;
+    let stage = Stage::new(&base_now, Pace::Shipped);
+    let mut actor = Actor::new(&stage, Stream(0));
+    actor.evict_orphans().map_err(|errno| format!("taking orphans away: {errno:?}"))?;
+    for op in use_all(tree).into_iter().chain(remove_all(tree)).chain([Op::Sync]) {
+        let done = steps::block_on(actor.run(&op, MADE));
+        done.map_err(|errno| format!("{op}: {errno}"))?;
+    }
+    drop(actor);
+    end(&stage, base)
+}
+
+/// A new file in each directory.
+fn use_all(tree: &Tree) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for (dir, _) in tree.nodes.iter().filter(|(_, node)| node.kind == FileKind::Directory) {
+        let path = below(dir, NEW);
+        ops.push(Op::Open { path: path.clone(), flags: OpenFlags::CREATE | OpenFlags::EXCLUSIVE, mode: 0o644 });
+        ops.push(Op::Write { path: path.clone(), off: 0, len: BYTES });
+        ops.push(Op::Fsync { path: path.clone() });
+        ops.push(Op::Close { path: path.clone() });
+        ops.push(Op::Unlink { path });
+    }
+    ops
+}
+
+/// Everything, the deepest first.
+fn remove_all(tree: &Tree) -> Vec<Op> {
+    let mut paths: Vec<&Vec<u8>> = tree.nodes.keys().filter(|path| !path.is_empty()).collect();
+    paths.sort_by_key(|path| std::cmp::Reverse((path.split(|byte| *byte == b'/').count(), *path)));
+    paths.into_iter().map(|path| Op::Remove { path: below(path, "") }).collect()
+}
+
+fn below(dir: &[u8], name: &str) -> Path {
+    let dir = String::from_utf8_lossy(dir);
+    Path::new(match (dir.is_empty(), name.is_empty()) {
+        (true, _) => name.to_owned(),
+        (_, true) => dir.into_owned(),
+        _ => format!("{dir}/{name}"),
+    })
+}
+
+/// Unmounts, and compares with a volume that nobody used.
+fn end(stage: &Stage, base: &Base) -> Result<(), String> {
+    let clean = stage.mount.unmount().map_err(|errno| format!("unmount: {errno:?}"))?;
+    if !clean {
+        return Err("unmount left something in the log".to_owned());
+    }
+    let containers = stage.mount.containers();
+    let (now, new) = (containers.totals(), base.mounted.totals);
+    if now != new {
+        return Err(format!("with everything removed {now:?} is free, of {new:?}"));
+    }
+    let mut free = |group: GroupNo| {
+        let (inodes, blocks) = containers.busy(group)?;
+        let clear = |words: &[u64]| words.iter().map(|word| word.count_zeros()).sum();
+        let (free_inodes, free_blocks) = (clear(&inodes), clear(&blocks));
+        Some(Summary { free_blocks, free_inodes, class: Summary::class_of(free_blocks) })
+    };
+    bento_fs::unmount(&*stage.device, MADE, &mut Space::default(), &mut free).map_err(|why| why.to_string())?;
+    check(&*stage.device).map_err(|finding| finding.to_string())
+}

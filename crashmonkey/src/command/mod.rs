@@ -1,0 +1,4 @@
+//! The subcommands.
+
+pub mod r#gen;
+pub mod run;
