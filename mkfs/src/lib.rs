@@ -15,5 +15,6 @@ mod make;
 mod plan;
 
 pub use command::main;
+pub use command::signature::find as find_signature;
 pub use make::{Made, MakeError, make};
 pub use plan::{Entropy, Options, Plan, PlanError, plan};

@@ -2,7 +2,7 @@
 mod arguments;
 mod mounted;
 mod report;
-mod signature;
+pub(crate) mod signature;
 mod size;
 mod target;
 

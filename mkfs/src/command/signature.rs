@@ -41,7 +41,7 @@ const MARKS: &[Mark] = &[
 ];
 
 /// The first mark on a device, in words.
-pub(crate) fn find(file: &mut File, bytes: u64, path: &Path) -> Option<String> {
+pub fn find(file: &mut File, bytes: u64, path: &Path) -> Option<String> {
     let known = MARKS.iter().find(|Mark(_, at, mark)| {
         let place = if *at < 0 { bytes.checked_add_signed(*at) } else { u64::try_from(*at).ok() };
         place.and_then(|place| read_some(file, place)).is_some_and(|content| content.starts_with(mark))

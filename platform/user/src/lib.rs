@@ -5,6 +5,7 @@ pub mod containers;
 pub mod device;
 pub mod fuse;
 pub mod gate;
+pub mod mount_table;
 pub mod run;
 pub mod server;
 pub mod session;

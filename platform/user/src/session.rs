@@ -5,15 +5,16 @@
 //! is not closed (kill -9, power cut) loses nothing that was synced, and the next one recovers.
 use crate::containers::{Containers, Options as ContainerOptions, system_time};
 use crate::device::{Access, BlockingDisk, Device, FileDevice, Medium, OpenError};
+use crate::mount_table;
 use crate::run::{Background, Core, Mount};
 use crate::versions::{self, Version};
 use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo};
-use bento_fs::format::Superblock;
+use bento_fs::format::{Corruption, Superblock};
 use bento_fs::format::group::Summary;
 use bento_fs::{Copy, Failed, Space};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use std::io::IoSlice;
+use std::io::{IoSlice, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,12 +54,28 @@ pub enum SessionError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The volume.
-    #[error("{path}: {why}")]
+    #[error("{}: {why}", path.display())]
     Volume {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
         why: Failed,
+    },
+    /// Something else, or nothing.
+    #[error("{} holds no Bento volume{}; `mkfs.bento` makes one", path.display(), but(holds.as_deref()))]
+    NotBento {
+        /// What was opened.
+        path: PathBuf,
+        /// What it holds instead, if that is known.
+        holds: Option<String>,
+    },
+    /// In use by a mount.
+    #[error("{} is already mounted on {}", path.display(), dir.display())]
+    Mounted {
+        /// What was opened.
+        path: PathBuf,
+        /// Where.
+        dir: PathBuf,
     },
     /// The random numbers of the system.
     #[error("no random numbers for the new epoch of the log: {0}")]
@@ -67,7 +84,7 @@ pub enum SessionError {
     #[error("cannot start the background thread: {0}")]
     Thread(std::io::Error),
     /// An operation of the file system itself.
-    #[error("{path}: {what} failed: {errno:?}")]
+    #[error("{}: {what} failed: {}", path.display(), explain(*errno))]
     Operation {
         /// Which volume.
         path: PathBuf,
@@ -76,6 +93,15 @@ pub enum SessionError {
         /// The answer.
         errno: Errno,
     },
+}
+
+fn but(holds: Option<&str>) -> String {
+    holds.map(|what| format!(", but {what}")).unwrap_or_default()
+}
+
+/// An error number in words.
+fn explain(errno: Errno) -> String {
+    std::io::Error::from_raw_os_error(errno.number()).to_string()
 }
 
 /// What the opening found.
@@ -107,15 +133,20 @@ impl Session {
             Purpose::Read => Access::ReadOnly,
             Purpose::Look => Access::Look,
         };
-        let device: Arc<dyn Device> = Arc::new(open_device(path, access)?);
-        Self::on_device(path, device, options)
+        Self::on_device(path, open_volume(path, access)?, options)
+    }
+
+    /// Opens the volume on a block device that the kernel has claimed for a mount of ours.
+    pub fn open_claimed(path: &Path, options: &SessionOptions) -> Result<Self, SessionError> {
+        let access = if options.purpose == Purpose::Write { Access::Claimed } else { Access::Look };
+        Self::on_device(path, open_volume(path, access)?, options)
     }
 
     /// Opens the volume on a device; `path` only names it.
     pub fn on_device(path: &Path, device: Arc<dyn Device>, options: &SessionOptions) -> Result<Self, SessionError> {
         let started = Instant::now();
         let read_only = options.purpose != Purpose::Write;
-        let volume_error = |why| SessionError::Volume { path: path.to_owned(), why };
+        let volume_error = |why| volume_error(path, why);
         let mut space = Box::<Space>::default();
         let how = bento_fs::Options {
             read_only,
@@ -203,31 +234,46 @@ impl Session {
     }
 }
 
-/// Opens a device; one that a daemon is just letting go of is waited for.
-fn open_device(path: &Path, access: Access) -> Result<FileDevice, OpenError> {
-    let patience = Instant::now() + Duration::from_secs(30);
-    loop {
+/// Checks that a block device is nobody's and holds a volume, before the kernel is asked to claim it for a mount.
+pub fn probe(path: &Path) -> Result<(), SessionError> {
+    open_volume(path, Access::Probe).map(drop)
+}
+
+/// Opens a device that holds a volume; one that a daemon is just letting go of is waited for.
+fn open_volume(path: &Path, access: Access) -> Result<Arc<dyn Device>, SessionError> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    let device = loop {
         match FileDevice::open(path, access) {
             Err(OpenError::InUse { path: shown }) => {
-                if is_mounted(path) || Instant::now() > patience {
-                    return Err(OpenError::InUse { path: shown });
+                if let Some(mount) = mount_table::of_source(path) {
+                    return Err(SessionError::Mounted { path: shown, dir: mount.dir });
+                }
+                if Instant::now() > patience {
+                    return Err(OpenError::InUse { path: shown }.into());
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
-            other => return other,
+            other => break other?,
         }
+    };
+    match bento_fs::read_superblock(&BlockingDisk(&device), &mut Box::default()) {
+        Ok(_) => Ok(Arc::new(device)),
+        Err(why) => Err(volume_error(path, why)),
     }
 }
 
-/// Whether the mount table shows this file or device as a source.
-fn is_mounted(path: &Path) -> bool {
-    let Ok(path) = path.canonicalize() else { return true };
-    let Ok(table) = std::fs::read_to_string("/proc/self/mountinfo") else { return true };
-    let wanted = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\n', "\\012");
-    table.lines().any(|line| {
-        let source = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').nth(1));
-        source == Some(&*wanted)
-    })
+/// Why there is no volume, or what is wrong with it.
+fn volume_error(path: &Path, why: Failed) -> SessionError {
+    let path = path.to_owned();
+    let nothing = matches!(why, Failed::Corrupt(Corruption::SuperblockMagic, _) | Failed::DeviceTooSmall { device: 0..=1, .. });
+    if !nothing {
+        return SessionError::Volume { path, why };
+    }
+    let holds = std::fs::File::open(&path).ok().and_then(|mut file| {
+        let bytes = file.seek(SeekFrom::End(0)).ok()?;
+        bento_mkfs::find_signature(&mut file, bytes, &path)
+    });
+    SessionError::NotBento { path, holds }
 }
 
 fn summary_of(inodes: &[u64], blocks: &[u64]) -> Summary {

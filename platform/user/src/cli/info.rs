@@ -1,5 +1,5 @@
 //! `bento info`: what a volume is, and how full.
-use super::umount::source_of;
+use crate::mount_table;
 use crate::session::{Purpose, Session, SessionOptions};
 use anyhow::{Context, Result};
 use bento_fs::format::superblock::State;
@@ -52,7 +52,11 @@ struct Features {
 /// The image of a mount point, or the path itself.
 pub(super) fn volume_at(place: &Path) -> Result<PathBuf> {
     let full = place.canonicalize().with_context(|| place.display().to_string())?;
-    Ok(if full.is_dir() { source_of(&full).with_context(|| format!("{} is no mounted Bento volume", place.display()))? } else { full })
+    if !full.is_dir() {
+        return Ok(full);
+    }
+    let mount = mount_table::at(&full).filter(|mount| mount.is_bento);
+    Ok(mount.with_context(|| format!("{} is no mounted Bento volume", place.display()))?.source)
 }
 
 /// Runs the command.

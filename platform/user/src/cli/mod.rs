@@ -3,10 +3,13 @@
 //! One program with several names: which command it is depends on the name by which it is called, as the tools of other
 //! file systems do (`fsck.fuse.bento` is `fsck.bento`). Exit statuses are those of each command's manual: fsck(8) for fsck,
 //! mount(8) for mount, 1 for the rest.
+mod daemon;
 mod dump;
 mod info;
+mod log_output;
 mod mount;
 mod mount_options;
+mod remount;
 mod umount;
 mod upgrade;
 
@@ -59,11 +62,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match name.as_str() {
         "mkfs.bento" | "mkfs.fuse.bento" => return bento_mkfs::main(args.into_iter()),
         "fsck.bento" | "fsck.fuse.bento" => return bento_fsck::main(args.into_iter()),
-        _ => init_log(),
+        _ => log_output::init(),
     }
     match name.as_str() {
-        "mount.fuse.bento" | "mount.bento" => mount::helper(&args),
-        "umount.fuse.bento" | "umount.bento" => umount::helper(&args),
+        "mount.fuse.bento" | "mount.fuseblk.bento" | "mount.bento" => mount::helper(&args),
+        "umount.fuse.bento" | "umount.fuseblk.bento" | "umount.bento" => umount::helper(&args),
         _ => command(args),
     }
 }
@@ -89,9 +92,4 @@ fn command(args: Vec<OsString>) -> ExitCode {
 
 fn named(name: &str, args: Vec<OsString>) -> impl Iterator<Item = OsString> {
     std::iter::once(OsString::from(name)).chain(args)
-}
-
-fn init_log() {
-    let filter = env_logger::Env::default().default_filter_or("info");
-    let _ = env_logger::Builder::from_env(filter).format_target(false).try_init();
 }

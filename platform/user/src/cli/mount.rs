@@ -1,54 +1,52 @@
-//! `bento mount`: a daemon that serves one volume.
-use super::mount_options::{self, Parsed};
-use crate::fuse::mount::{Detach, Mount as Attached, mount};
-use crate::fuse::{Connection, InitConfig, Server, ServerOptions, prime};
-use crate::server::Bento;
-use crate::session::Session;
+//! `bento mount`: reads the arguments, starts the daemon, and waits until it serves.
+use super::daemon::{self, READY};
+use super::{mount_options, remount};
 use anyhow::{Context, Result, anyhow};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use rustix::mount::MountFlags;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 
 /// mount(8): incorrect invocation.
 const USAGE: u8 = 1;
 /// mount(8): the mount failed.
 const FAILED: u8 = 32;
-/// What the daemon says when the mount is usable.
-const READY: &str = "ready";
 
 /// Arguments of `bento mount`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Image file or block device.
-    source: PathBuf,
+    pub(super) source: PathBuf,
     /// Where to mount it.
-    dir: PathBuf,
-    /// Options: ro, noatime, suid, dev, noexec, sync, dirsync, private (root alone, faster), commit=SECONDS (5),
-    /// cache=SIZE.
+    pub(super) dir: PathBuf,
+    /// Options: ro, noatime, suid, dev, noexec, sync, dirsync, allow_other, private (root alone, faster),
+    /// commit=SECONDS (5), cache=SIZE; remount, with ro or rw and the like, changes a mount that exists.
     #[arg(short, long = "options", value_name = "OPTIONS")]
-    options: Vec<String>,
+    pub(super) options: Vec<String>,
     /// Stay in the foreground.
     #[arg(short, long)]
     foreground: bool,
-    /// Say on standard output when the mount is usable.
+    /// Say on standard output when the mount is usable, and let go of the terminal.
     #[arg(long, hide = true)]
-    ready: bool,
+    pub(super) ready: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> ExitCode {
-    let parsed = match mount_options::parse(&args.source, &args.options) {
+    // Set-id bits and device nodes of an image that anybody may have made mean nothing unless asked for.
+    let parsed = match mount_options::parse(&args.options, MountFlags::NOSUID | MountFlags::NODEV) {
         Ok(parsed) => parsed,
         Err(why) => {
             eprintln!("bento mount: {why}");
             return ExitCode::from(USAGE);
         }
     };
-    let done = if args.foreground { serve(args, &parsed) } else { launch(args) };
+    let done = match () {
+        () if parsed.remount => remount::run(&args.dir, &args.options),
+        () if args.foreground => daemon::serve(args, &parsed),
+        () => launch(args),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,10 +56,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// `mount.fuse.bento SRC DIR [-sfnv] [-N namespace] [-o options] [-t type]`, as mount(8) calls it.
+/// `mount.fuse.bento SOURCE DIR [-sfnv] [-N namespace] [-o options] [-t type]`, as mount(8) calls it.
 pub(super) fn helper(args: &[OsString]) -> ExitCode {
     let usage = || {
-        eprintln!("usage: mount.fuse.bento SOURCE DIR [-sfnv] [-o OPTIONS] [-t TYPE]");
+        eprintln!("usage: mount.fuse.bento SOURCE DIR [-sfnvrw] [-o OPTIONS] [-t TYPE]");
         ExitCode::from(USAGE)
     };
     let (mut places, mut options, mut fake) = (Vec::new(), Vec::new(), false);
@@ -78,11 +76,11 @@ pub(super) fn helper(args: &[OsString]) -> ExitCode {
             _ => places.push(PathBuf::from(arg)),
         }
     }
-    let [source, dir] = places.as_slice() else { return usage() };
+    let Ok([source, dir]) = <[PathBuf; 2]>::try_from(places) else { return usage() };
     if fake {
         return ExitCode::SUCCESS;
     }
-    run(&Args { source: source.clone(), dir: dir.clone(), options, foreground: false, ready: false })
+    run(&Args { source, dir, options, foreground: false, ready: false })
 }
 
 /// Starts the daemon, and waits until it serves or has said why not.
@@ -104,76 +102,4 @@ fn launch(args: &Args) -> Result<()> {
     // It has said why on standard error.
     let status = child.wait().context("cannot wait for the daemon")?;
     std::process::exit(status.code().unwrap_or(i32::from(FAILED)))
-}
-
-/// Serves until unmounted.
-fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
-    if args.ready {
-        let _ = rustix::process::setsid();
-    }
-    // Signals are ours from here on: one that comes while we open must not leave a volume half open.
-    let signals = Signals::new([SIGINT, SIGTERM]).context("cannot catch signals")?;
-    let session = Arc::new(Session::open(&args.source, &parsed.session)?);
-    let served = attach_and_serve(args, parsed, &session, signals);
-    let closed = session.close();
-    served?;
-    closed?;
-    Ok(())
-}
-
-fn attach_and_serve(args: &Args, parsed: &Parsed, session: &Arc<Session>, signals: Signals) -> Result<()> {
-    let opened = session.opened();
-    if opened.replayed > 0 || opened.orphans > 0 {
-        log::info!(
-            "{}: recovered {} batches, took away {} files without a name, in {:?}",
-            args.source.display(),
-            opened.replayed,
-            opened.orphans,
-            opened.took
-        );
-    }
-    let (device, attached) = mount(&args.dir, &parsed.mount)?;
-    let attached = Arc::new(attached);
-    let connection = Connection::handshake(device, &InitConfig::default())?;
-    let handler = Bento::new(session.clone());
-    let server = Server::start(connection, handler, ServerOptions::default()).context("cannot start the server")?;
-    prime::prime(&args.dir).context("the new mount does not answer")?;
-    if let Err(why) = attached.set_read_ahead(1024) {
-        log::debug!("read-ahead stays as it is: {why}");
-    }
-    watch_signals(signals, attached.clone(), &args.dir)?;
-    if args.ready {
-        detach_from_terminal()?;
-    }
-    let end = server.wait();
-    log::debug!("served to the end: {end}");
-    Ok(())
-}
-
-/// Says that the mount is usable, and lets go of the terminal.
-fn detach_from_terminal() -> Result<()> {
-    println!("{READY}");
-    std::io::stdout().flush().context("cannot tell that the mount is ready")?;
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").context("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    Ok(())
-}
-
-/// SIGINT and SIGTERM unmount; a second one while the mount is busy takes it out of sight.
-fn watch_signals(mut signals: Signals, attached: Arc<Attached>, dir: &Path) -> Result<()> {
-    let dir = dir.to_owned();
-    let watch = move || {
-        let mut how = Detach::IfIdle;
-        for _ in signals.forever() {
-            match attached.unmount(how) {
-                Ok(()) => return,
-                Err(why) => eprintln!("bento mount: {}: {why}; a second signal detaches it", dir.display()),
-            }
-            how = Detach::Lazily;
-        }
-    };
-    std::thread::Builder::new().name("bento-signals".into()).spawn(watch).context("cannot watch signals")?;
-    Ok(())
 }

@@ -1,25 +1,31 @@
 //! What `-o` can say.
-use crate::fuse::mount::{Access, MountOptions};
+use crate::fuse::mount::Access;
 use crate::session::{Purpose, SessionOptions};
 use rustix::mount::MountFlags;
-use std::path::Path;
 use std::time::Duration;
 
-/// All options of a mount.
+/// What a mount, or a remount, is asked for.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub session: SessionOptions,
-    pub mount: MountOptions,
+    pub flags: MountFlags,
+    /// Who may use the mount; what there is by default depends on who mounts.
+    pub access: Option<Access>,
+    /// Only the flags of a mount that exists are to change.
+    pub remount: bool,
+    /// Options that only a new mount can take.
+    pub fixed: Vec<String>,
 }
 
-/// Options for others: mount(8), systemd, FUSE itself.
+/// Options for others: mount(8), systemd, FUSE itself (as a remount hands them back).
 fn is_for_others(option: &str) -> bool {
-    matches!(
-        option,
-        "" | "auto" | "noauto" | "user" | "users" | "nouser" | "owner" | "group" | "nofail" | "_netdev" | "defaults" | "rw"
-            | "async" | "relatime" | "norelatime" | "strictatime" | "default_permissions" | "allow_other" | "nodev" | "nosuid" | "exec"
-            | "data=ordered" | "errors=remount-ro"
-    ) || ["x-", "comment=", "fsname=", "subtype=", "helper="].iter().any(|prefix| option.starts_with(prefix))
+    let names = "auto noauto user users nouser owner group nofail _netdev defaults default_permissions data=ordered \
+                 errors=remount-ro silent loud";
+    let prefixes = "x- X- comment= fsname= subtype= helper= uhelper= loop offset= sizelimit= user= user_id= group_id= \
+                    rootmode= max_read= blksize= fd=";
+    option.is_empty()
+        || names.split_whitespace().any(|name| name == option)
+        || prefixes.split_whitespace().any(|prefix| option.starts_with(prefix))
 }
 
 fn later(option: &str) -> Option<&'static str> {
@@ -31,33 +37,66 @@ fn later(option: &str) -> Option<&'static str> {
     }
 }
 
-/// Reads option strings, each with options separated by commas.
-pub(super) fn parse(source: &Path, strings: &[String]) -> Result<Parsed, String> {
-    let mount = MountOptions::for_path(source).map_err(|error| format!("{}: {error}", source.display()))?;
-    let mut parsed = Parsed { session: SessionOptions::default(), mount };
+/// Whether these options ask for a change of a mount that exists.
+pub(super) fn ask_for_remount(strings: &[String]) -> bool {
+    strings.iter().flat_map(|string| string.split(',')).any(|option| option == "remount")
+}
+
+/// Reads option strings, each with options separated by commas, onto the flags that there would be without any.
+pub(super) fn parse(strings: &[String], flags: MountFlags) -> Result<Parsed, String> {
+    let session = SessionOptions::default();
+    let mut parsed = Parsed { session, flags, access: None, remount: ask_for_remount(strings), fixed: Vec::new() };
     for option in strings.iter().flat_map(|string| string.split(',')) {
         apply(&mut parsed, option)?;
     }
     Ok(parsed)
 }
 
+/// What an option does to the flags of mount(2): sets, or takes away.
+fn flag(option: &str) -> Option<(MountFlags, bool)> {
+    Some(match option {
+        "ro" => (MountFlags::RDONLY, true),
+        "rw" => (MountFlags::RDONLY, false),
+        "nosuid" => (MountFlags::NOSUID, true),
+        "suid" => (MountFlags::NOSUID, false),
+        "nodev" => (MountFlags::NODEV, true),
+        "dev" => (MountFlags::NODEV, false),
+        "noexec" => (MountFlags::NOEXEC, true),
+        "exec" => (MountFlags::NOEXEC, false),
+        "noatime" => (MountFlags::NOATIME, true),
+        "atime" => (MountFlags::NOATIME, false),
+        "nodiratime" => (MountFlags::NODIRATIME, true),
+        "diratime" => (MountFlags::NODIRATIME, false),
+        "relatime" => (MountFlags::RELATIME, true),
+        "norelatime" => (MountFlags::RELATIME, false),
+        "strictatime" => (MountFlags::STRICTATIME, true),
+        "nostrictatime" => (MountFlags::STRICTATIME, false),
+        "sync" => (MountFlags::SYNCHRONOUS, true),
+        "async" => (MountFlags::SYNCHRONOUS, false),
+        "dirsync" => (MountFlags::DIRSYNC, true),
+        _ => return None,
+    })
+}
+
 fn apply(parsed: &mut Parsed, option: &str) -> Result<(), String> {
-    let flags = &mut parsed.mount.flags;
+    if let Some((flag, set)) = flag(option) {
+        parsed.flags.set(flag, set);
+        parsed.session.purpose =
+            if parsed.flags.contains(MountFlags::RDONLY) { Purpose::Read } else { Purpose::Write };
+        return Ok(());
+    }
     match option {
-        "ro" => {
-            flags.insert(MountFlags::RDONLY);
-            parsed.session.purpose = Purpose::Read;
+        "remount" => {}
+        "allow_other" => parsed.access = Some(Access::Everybody),
+        "private" => {
+            parsed.access = Some(Access::OwnerUnchecked);
+            parsed.fixed.push(option.into());
         }
-        "suid" => flags.remove(MountFlags::NOSUID),
-        "dev" => flags.remove(MountFlags::NODEV),
-        "noexec" => flags.insert(MountFlags::NOEXEC),
-        "noatime" => flags.insert(MountFlags::NOATIME),
-        "nodiratime" => flags.insert(MountFlags::NODIRATIME),
-        "sync" => flags.insert(MountFlags::SYNCHRONOUS),
-        "dirsync" => flags.insert(MountFlags::DIRSYNC),
-        "private" => parsed.mount.access = Access::OwnerUnchecked,
         option if is_for_others(option) => {}
-        option => return apply_value(parsed, option),
+        option => {
+            apply_value(parsed, option)?;
+            parsed.fixed.push(option.into());
+        }
     }
     Ok(())
 }
@@ -86,17 +125,35 @@ fn apply_value(parsed: &mut Parsed, option: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Parsed, String> {
+        super::parse(&[text.to_owned()], MountFlags::NOSUID | MountFlags::NODEV)
+    }
+
     #[test]
     fn an_unknown_option_is_named_and_a_known_one_is_obeyed() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let parse = |text: &str| parse(file.path(), &[text.to_owned()]);
         assert!(parse("colour=red").unwrap_err().contains("colour=red"));
         assert!(parse("bogus").unwrap_err().contains("bogus"));
+        assert!(parse("commit=soon").unwrap_err().contains("commit=soon"));
         assert!(parse("data=journal").is_err());
         let parsed = parse("rw,nofail,x-systemd.automount,suid,commit=30,cache=64M").unwrap();
         assert_eq!(parsed.session.commit_every, Duration::from_secs(30));
         assert_eq!(parsed.session.cache_bytes, Some(64_000_000));
-        assert!(!parsed.mount.flags.contains(MountFlags::NOSUID));
+        assert_eq!(parsed.flags, MountFlags::NODEV);
+        assert_eq!(parsed.fixed, ["commit=30", "cache=64M"]);
+        assert!(!parsed.remount);
+    }
+
+    #[test]
+    fn of_two_that_contradict_each_other_the_later_one_holds() {
         assert_eq!(parse("ro").unwrap().session.purpose, Purpose::Read);
+        assert_eq!(parse("ro,rw").unwrap().session.purpose, Purpose::Write);
+        assert_eq!(parse("rw,ro").unwrap().flags, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY);
+    }
+
+    #[test]
+    fn a_remount_takes_back_what_the_mount_table_shows() {
+        let shown = "ro,nosuid,nodev,relatime,remount,user_id=0,group_id=0,default_permissions,allow_other,max_read=1048576";
+        let parsed = parse(shown).unwrap();
+        assert!(parsed.remount && parsed.fixed.is_empty());
     }
 }

@@ -1,11 +1,17 @@
 //! `umount.fuse.bento`: unmounts, and returns when the volume is clean.
 use crate::device::{Access, FileDevice, OpenError};
+use crate::fuse::mount::{Detach, unmount_at};
+use crate::mount_table;
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// umount(8): incorrect invocation.
+const USAGE: u8 = 1;
+/// umount(8): the unmount failed.
+const FAILED: u8 = 32;
 /// How long a daemon may take to write everything home.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -17,97 +23,68 @@ pub(super) struct Args {
     /// Detach it now, and clean up when its last user is gone.
     #[arg(short, long)]
     lazy: bool,
+    /// Do not wait for a daemon that hangs.
+    #[arg(short, long, conflicts_with = "lazy")]
+    force: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> ExitCode {
-    match unmount(&args.dir, args.lazy) {
+    let how = match (args.lazy, args.force) {
+        (true, _) => Detach::Lazily,
+        (false, true) => Detach::Forcibly,
+        (false, false) => Detach::IfIdle,
+    };
+    match unmount(&args.dir, how) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("bento umount: {}: {why}", args.dir.display());
-            ExitCode::from(32)
+            eprintln!("bento umount: {why}");
+            ExitCode::from(FAILED)
         }
     }
 }
 
-/// `umount.fuse.bento DIR [-flnrv]`, as umount(8) calls it.
+/// `umount.fuse.bento DIR [-flnrv] [-N namespace] [-t type]`, as umount(8) calls it.
 pub(super) fn helper(args: &[OsString]) -> ExitCode {
-    let (flags, places): (Vec<_>, Vec<_>) = args.iter().skip(1).partition(|arg| arg.as_bytes().starts_with(b"-"));
-    let [dir] = places.as_slice() else {
+    let (mut places, mut lazy, mut force) = (Vec::new(), false, false);
+    let mut rest = args.iter().skip(1);
+    while let Some(arg) = rest.next() {
+        match arg.as_bytes() {
+            b"-N" | b"-t" => drop(rest.next()),
+            [b'-', flags @ ..] => {
+                lazy |= flags.contains(&b'l');
+                force |= flags.contains(&b'f');
+            }
+            _ => places.push(PathBuf::from(arg)),
+        }
+    }
+    let Ok([dir]) = <[PathBuf; 1]>::try_from(places) else {
         eprintln!("usage: umount.fuse.bento DIR [-flnrv]");
-        return ExitCode::from(1);
+        return ExitCode::from(USAGE);
     };
-    run(&Args { dir: PathBuf::from(dir), lazy: flags.iter().any(|flag| flag.as_bytes().contains(&b'l')) })
+    run(&Args { dir, lazy, force })
 }
 
-fn unmount(dir: &Path, lazy: bool) -> Result<(), String> {
-    let dir = dir.canonicalize().map_err(|error| error.to_string())?;
-    let source = source_of(&dir).ok_or("no Bento volume is mounted there")?;
-    let flags = if lazy { rustix::mount::UnmountFlags::DETACH } else { rustix::mount::UnmountFlags::empty() };
-    rustix::mount::unmount(&dir, flags).map_err(|errno| match errno {
-        rustix::io::Errno::BUSY => format!("it is in use; `fuser -vm {}` shows by whom", dir.display()),
-        other => std::io::Error::from(other).to_string(),
-    })?;
-    if lazy { Ok(()) } else { wait_until_free(&source) }
+fn unmount(dir: &Path, how: Detach) -> Result<(), String> {
+    let place = dir.canonicalize().map_err(|error| format!("{}: {error}", dir.display()))?;
+    let mount = mount_table::at(&place).filter(|mount| mount.is_bento);
+    let mount = mount.ok_or_else(|| format!("{}: no Bento volume is mounted there", dir.display()))?;
+    unmount_at(&place, how).map_err(|why| why.to_string())?;
+    if how == Detach::IfIdle { wait_until_free(&mount.source) } else { Ok(()) }
 }
 
-/// Waits until the daemon has let go of the image: it locks it for as long as it lives.
+/// Waits until the daemon has let go of the image: it locks it for as long as it lives. umount(2) of a block device has
+/// waited for the daemon already.
 fn wait_until_free(source: &Path) -> Result<(), String> {
     let until = Instant::now() + PATIENCE;
-    loop {
-        match FileDevice::open(source, Access::ReadOnly) {
-            Err(OpenError::InUse { .. }) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
-            Err(OpenError::InUse { .. }) => return Err("unmounted, but the daemon still writes".into()),
-            _ => return Ok(()),
+    while matches!(FileDevice::open(source, Access::ReadOnly), Err(OpenError::InUse { .. })) {
+        if mount_table::of_source(source).is_some() {
+            return Ok(()); // mounted again by somebody: the lock is theirs
         }
-    }
-}
-
-/// The image or device of the newest mount at a directory, if that is ours.
-pub(super) fn source_of(dir: &Path) -> Option<PathBuf> {
-    let table = std::fs::read("/proc/self/mountinfo").ok()?;
-    let mut found = None;
-    for line in table.split(|byte| *byte == b'\n') {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let Some(dash) = fields.iter().position(|field| *field == b"-") else { continue };
-        let (Some(place), Some(kind), Some(source)) = (fields.get(4), fields.get(dash + 1), fields.get(dash + 2)) else {
-            continue;
-        };
-        if unescape(place) == dir.as_os_str().as_bytes() {
-            let ours = matches!(*kind, b"fuse.bento" | b"fuseblk.bento");
-            found = ours.then(|| PathBuf::from(OsString::from_vec(unescape(source))));
+        if Instant::now() > until {
+            return Err(format!("{}: unmounted, but the daemon still writes", source.display()));
         }
+        std::thread::sleep(Duration::from_millis(2));
     }
-    found
-}
-
-/// Undoes the octal escapes of the mount table.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.first_chunk::<3>().filter(|digits| digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
-        match digits {
-            Some(digits) if *first == b'\\' => {
-                plain.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                plain.push(*first);
-                rest = after;
-            }
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_of_the_mount_table_are_undone() {
-        assert_eq!(unescape(b"/a\\040b\\134c"), b"/a b\\c");
-        assert_eq!(unescape(b"\\04"), b"\\04");
-    }
+    Ok(())
 }

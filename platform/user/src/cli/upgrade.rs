@@ -38,13 +38,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(place) if to.len() < 64 => place.copy_from_slice(to.as_bytes()),
         _ => bail!("there is no version '{to}'"),
     }
-    let mut bytes = [0; 128];
+    let mut bytes = [0; 256];
     bytes.copy_from_slice(request.as_bytes());
-    crate::sys::exchange::<UPGRADE_IOCTL, 128>(&dir, &mut bytes).map_err(|errno| explain(args, errno))?;
+    crate::sys::exchange::<UPGRADE_IOCTL, 256>(&dir, &mut bytes).map_err(|errno| explain(args, errno))?;
     let (reply, _) = UpgradeReply::read_from_prefix(&bytes).map_err(|_| anyhow::anyhow!("a short answer"))?;
     let version = crate::server::text(&reply.version);
-    if reply.refused != 0 {
-        bail!("the upgrade was refused; {version} serves on (the daemon's log says why)");
+    let refused = crate::server::text(&reply.refused);
+    if !refused.is_empty() {
+        bail!("{}: {refused}; {version} serves on", args.dir.display());
     }
     let report = Report {
         version,
@@ -71,7 +72,7 @@ fn explain(args: &Args, errno: rustix::io::Errno) -> anyhow::Error {
     use rustix::io::Errno;
     let dir = args.dir.display();
     match errno {
-        Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
+        Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTDIR => {
             anyhow::anyhow!("{dir} is no mounted Bento volume")
         }
         Errno::NOENT => {

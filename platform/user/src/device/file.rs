@@ -19,6 +19,10 @@ pub enum Access {
     ReadWrite,
     /// Reading, without asking whether somebody writes: what is read may be inconsistent.
     Look,
+    /// Reading, and only if nobody has it: to see what it is before the kernel is asked to claim it.
+    Probe,
+    /// Reading and writing what the kernel has claimed for a mount of ours.
+    Claimed,
 }
 
 /// Why a device cannot be opened.
@@ -74,8 +78,9 @@ impl FileDevice {
             return Err(OpenError::WrongKind { path: path.to_owned() });
         }
         let mut flags = OFlags::CLOEXEC;
-        flags |= if access == Access::ReadWrite { OFlags::RDWR } else { OFlags::RDONLY };
-        if kind == FileType::BlockDevice && access == Access::ReadWrite {
+        let writes = matches!(access, Access::ReadWrite | Access::Claimed);
+        flags |= if writes { OFlags::RDWR } else { OFlags::RDONLY };
+        if kind == FileType::BlockDevice && matches!(access, Access::ReadWrite | Access::Probe) {
             flags |= OFlags::EXCL;
         }
         let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
@@ -83,8 +88,8 @@ impl FileDevice {
             other => system(other),
         })?;
         let lock = match access {
-            Access::ReadWrite => Some(FlockOperation::NonBlockingLockExclusive),
-            Access::ReadOnly => Some(FlockOperation::NonBlockingLockShared),
+            Access::ReadWrite | Access::Claimed => Some(FlockOperation::NonBlockingLockExclusive),
+            Access::ReadOnly | Access::Probe => Some(FlockOperation::NonBlockingLockShared),
             Access::Look => None,
         };
         if let (Some(lock), FileType::RegularFile) = (lock, kind) {

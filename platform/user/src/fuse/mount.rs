@@ -201,6 +201,8 @@ pub enum Detach {
     IfIdle,
     /// Out of sight now, and for good when its last user is gone.
     Lazily,
+    /// Only if nobody uses it, but without waiting for its server: what that has not answered fails. Root only.
+    Forcibly,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,10 +327,16 @@ impl Mount {
     }
 }
 
+/// Unmounts whatever is at a directory.
+pub fn unmount_at(dir: &Path, how: Detach) -> Result<(), UnmountError> {
+    if rustix::process::geteuid().is_root() { unmount_directly(dir, how) } else { unmount_by_helper(dir, how) }
+}
+
 fn unmount_directly(dir: &Path, how: Detach) -> Result<(), UnmountError> {
     let flags = match how {
         Detach::IfIdle => UnmountFlags::NOFOLLOW,
         Detach::Lazily => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
+        Detach::Forcibly => UnmountFlags::NOFOLLOW | UnmountFlags::FORCE,
     };
     rustix::mount::unmount(dir, flags).map_err(|errno| match errno {
         Errno::BUSY => UnmountError::Busy(dir.to_owned()),
@@ -411,7 +419,7 @@ fn is_bento_in(table: &str, (major, minor): (u32, u32)) -> bool {
 }
 
 /// Detaches mounts of ours whose server is gone, from the top of the stack at `dir` down.
-fn clear_dead(dir: &Path) -> Result<(), Errno> {
+pub fn clear_dead(dir: &Path) -> Result<(), Errno> {
     // Each round takes one mount off; the bound is for a stack that grows meanwhile.
     for _ in 0..16 {
         let place = Place::at(dir)?;
@@ -425,12 +433,7 @@ fn clear_dead(dir: &Path) -> Result<(), Errno> {
             return Ok(());
         }
         log::warn!("detaching a dead mount from {}: its server is gone", dir.display());
-        let detached = if rustix::process::geteuid().is_root() {
-            unmount_directly(dir, Detach::Lazily)
-        } else {
-            unmount_by_helper(dir, Detach::Lazily)
-        };
-        if let Err(error) = detached {
+        if let Err(error) = unmount_at(dir, Detach::Lazily) {
             log::error!("{error}");
             return Err(Errno::NOTCONN);
         }

@@ -2,10 +2,12 @@
 use super::Bento;
 use crate::fuse::{Errno, ReplyBuf, Request, abi};
 use crate::versions;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-/// `_IOWR(0xBE, 1, [u8; 128])`: upgrade. The kernel reads a request of 128 bytes and writes a reply of as many.
-pub const UPGRADE_IOCTL: u32 = 3 << 30 | 128 << 16 | 0xBE << 8 | 1;
+/// `_IOWR(0xBE, 1, [u8; 256])`: upgrade. The kernel reads a request of 256 bytes and writes a reply of as many.
+pub const UPGRADE_IOCTL: u32 = 3 << 30 | 256 << 16 | 0xBE << 8 | 1;
+/// `_IOWR(0xBE, 2, [u8; 256])`: how the volume is served.
+pub const STATUS_IOCTL: u32 = 3 << 30 | 256 << 16 | 0xBE << 8 | 2;
 
 /// What `bento upgrade` asks for.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -14,7 +16,7 @@ pub struct UpgradeRequest {
     /// The version's name, padded with NUL; empty: another one than now.
     pub to: [u8; 64],
     /// Zero.
-    pub unused: [u8; 64],
+    pub unused: [u8; 192],
 }
 
 /// How it went.
@@ -31,10 +33,22 @@ pub struct UpgradeReply {
     pub handed_over: u64,
     /// The version that serves now, padded with NUL.
     pub version: [u8; 64],
-    /// 0, or 1 if the upgrade was refused and the old version serves on.
-    pub refused: u64,
+    /// Why the upgrade was refused and the old version serves on, padded with NUL; empty if it was not.
+    pub refused: [u8; 128],
     /// Zero.
-    pub unused: [u8; 24],
+    pub unused: [u8; 32],
+}
+
+/// How the volume is served.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Status {
+    /// The version that serves, padded with NUL.
+    pub version: [u8; 64],
+    /// 1 if the daemon has the volume open for reading only: then no remount makes it writable.
+    pub read_only: u64,
+    /// Zero.
+    pub unused: [u8; 184],
 }
 
 /// Text in a fixed field.
@@ -66,18 +80,24 @@ impl Bento {
         data: &[u8],
         reply: &mut ReplyBuf<'_>,
     ) -> Result<(), Errno> {
-        if arg.cmd != UPGRADE_IOCTL {
-            return Err(Errno::NOTTY);
+        match arg.cmd {
+            UPGRADE_IOCTL => {
+                let caller = caller_of(request).ok_or(Errno::PERM)?;
+                if caller != 0 && caller != rustix::process::getuid().as_raw() {
+                    return Err(Errno::PERM);
+                }
+                request.will_block();
+                reply.ioctl(0, self.upgrade(data)?.as_bytes())
+            }
+            STATUS_IOCTL => reply.ioctl(0, self.status().as_bytes()),
+            _ => Err(Errno::NOTTY),
         }
-        let caller = caller_of(request).ok_or(Errno::PERM)?;
-        if caller != 0 && caller != rustix::process::getuid().as_raw() {
-            return Err(Errno::PERM);
-        }
-        request.will_block();
+    }
+
+    fn upgrade(&self, data: &[u8]) -> Result<UpgradeReply, Errno> {
         let (wanted, _) = UpgradeRequest::read_from_prefix(data).map_err(|_| Errno::INVAL)?;
         let wanted = text(&wanted.to);
-        let mount = self.session.mount();
-        let running = mount.with_core(|fs| fs.version());
+        let running = self.mount().with_core(|fs| fs.version());
         let name = (!wanted.is_empty()).then_some(wanted.as_str());
         let version = versions::choose(name, running).ok_or(Errno::NOENT)?;
         let mut report = UpgradeReply::new_zeroed();
@@ -91,18 +111,18 @@ impl Bento {
             }
             Err(why) => {
                 log::error!("upgrade to {}: {why}", version.name);
-                report.refused = 1;
+                put_text(&mut report.refused, &why.to_string());
             }
         }
-        put_text(&mut report.version, mount.with_core(|fs| fs.version()));
-        reply.ioctl(0, report.as_bytes())
+        put_text(&mut report.version, self.mount().with_core(|fs| fs.version()));
+        Ok(report)
+    }
+
+    fn status(&self) -> Status {
+        let mut status = Status { read_only: self.mount().is_read_only().into(), ..Status::new_zeroed() };
+        put_text(&mut status.version, self.mount().with_core(|fs| fs.version()));
+        status
     }
 }
 
-impl UpgradeReply {
-    fn new_zeroed() -> Self {
-        zerocopy::FromZeros::new_zeroed()
-    }
-}
-
-const _: () = assert!(size_of::<UpgradeRequest>() == 128 && size_of::<UpgradeReply>() == 128);
+const _: () = assert!(size_of::<UpgradeRequest>() == 256 && size_of::<UpgradeReply>() == 256 && size_of::<Status>() == 256);

@@ -1,0 +1,87 @@
+//! The kernel's table of mounts, as this process sees it.
+use crate::fuse::mount::SUBTYPE;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where.
+    pub dir: PathBuf,
+    /// What it shows as its source.
+    pub source: PathBuf,
+    /// Whether it is of our type.
+    pub is_bento: bool,
+}
+
+/// All mounts, the oldest first; none if the table cannot be read.
+pub fn all() -> Vec<Mounted> {
+    parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// What one finds at a directory: the newest mount there. The path has to be absolute and free of links.
+pub fn at(dir: &Path) -> Option<Mounted> {
+    all().into_iter().rfind(|mount| mount.dir == dir)
+}
+
+/// Where a file or a device is mounted as a volume of ours.
+pub fn of_source(source: &Path) -> Option<Mounted> {
+    let source = source.canonicalize().ok()?;
+    all().into_iter().find(|mount| mount.is_bento && mount.source == source)
+}
+
+fn parse(table: &[u8]) -> Vec<Mounted> {
+    table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
+}
+
+/// `36 35 98:0 /in/it /dir rw,noatime optional fields - type source options`
+fn parse_line(line: &[u8]) -> Option<Mounted> {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let dash = fields.iter().position(|field| *field == b"-")?;
+    let (dir, kind, source) = (fields.get(4)?, fields.get(dash + 1)?, fields.get(dash + 2)?);
+    let subtype = kind.strip_prefix(b"fuse.").or_else(|| kind.strip_prefix(b"fuseblk."));
+    Some(Mounted { dir: unescape(dir), source: unescape(source), is_bento: subtype == Some(SUBTYPE.as_bytes()) })
+}
+
+/// Undoes the octal escapes of the table.
+fn unescape(text: &[u8]) -> PathBuf {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.first_chunk::<3>().filter(|digits| digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
+        match digits {
+            Some(digits) if *first == b'\\' => {
+                plain.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+                rest = after.get(3..).unwrap_or_default();
+            }
+            _ => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_where_what_and_whether_it_is_ours() {
+        let table = b"21 1 0:40 / /a rw - fuse.sshfs host rw\n\
+                      22 1 0:41 / /b\\040c rw shared:1 master:2 - fuse.bento /x\\134y.img rw\n\
+                      23 1 7:0 / /d rw - fuseblk.bento /dev/loop0 rw\n\
+                      not a line\n";
+        let mounts = parse(table);
+        assert_eq!(mounts.iter().map(|mount| mount.is_bento).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(mounts[1].dir, Path::new("/b c"));
+        assert_eq!(mounts[1].source, Path::new("/x\\y.img"));
+    }
+
+    #[test]
+    fn an_escape_that_is_cut_off_stands_for_itself() {
+        assert_eq!(unescape(b"\\04"), Path::new("\\04"));
+    }
+}
