@@ -113,8 +113,9 @@ fn search(words: &[u64], from: u32, to: u32, want: u32) -> Option<Run> {
     let mut best: Option<Run> = None;
     let mut at = from;
     while let Some(start) = next(words, at, to, false) {
-        let end = next(words, start, to, true).unwrap_or(to);
-        let end = end.min(start.saturating_add(want));
+        // No further than what is wanted: an empty group is one long run.
+        let enough = to.min(start.saturating_add(want));
+        let end = next(words, start, enough, true).unwrap_or(enough);
         let run = Run { start, len: end.saturating_sub(start) };
         if run.len >= want {
             return Some(run);

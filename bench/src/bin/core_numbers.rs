@@ -1,0 +1,119 @@
+//! Counts that do not depend on the machine's mood, as JSON: allocations in warm operations, commits for each fsync, the
+//! gain of a second thread. With an operation's name as argument it only runs that one 20,000 times, for callgrind.
+use bento_bench::Volume;
+use serde_json::json;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+struct Counting;
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches nothing else.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above; `at` came from `alloc`, so from the system's allocator.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const COUNT: u64 = 20_000;
+
+/// Creates and removes files in a directory, `count` of them, `alive` at a time.
+fn churn(volume: &Volume, dir: &str, count: u64, alive: u64) {
+    let mut user = volume.user();
+    let dir = user.mkdir(dir);
+    let names: Vec<String> = (0..alive).map(|at| format!("file-{at}")).collect();
+    for round in 0..count / alive {
+        for name in &names {
+            user.create(dir, name);
+        }
+        for name in &names {
+            user.unlink(dir, name);
+        }
+        if round % 16 == 15 {
+            volume.mount().commit().expect("memory does not fail");
+        }
+    }
+}
+
+/// Operations a second of so many threads, each in a directory of its own.
+fn threads(count: u64) -> f64 {
+    let volume = Volume::new(1024);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..count {
+            let volume = &volume;
+            scope.spawn(move || churn(volume, &format!("dir-{thread}"), COUNT, 50));
+        }
+    });
+    (count * COUNT * 2) as f64 / started.elapsed().as_secs_f64()
+}
+
+fn commits_per_fsync() -> f64 {
+    let volume = Volume::new(1024);
+    volume.slow_flushes(Duration::from_micros(200));
+    let before = volume.mount().counters();
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let volume = &volume;
+            scope.spawn(move || {
+                let mut user = volume.user();
+                let dir = user.mkdir(&format!("sync-{thread}"));
+                for file in 0..50 {
+                    let ino = user.create(dir, &format!("f{file}"));
+                    user.write_and_sync(ino, b"a line of a mail\n");
+                }
+            });
+        }
+    });
+    let after = volume.mount().counters();
+    (after.commits - before.commits) as f64 / (after.fsyncs - before.fsyncs) as f64
+}
+
+/// Allocations for each warm create, lookup and unlink.
+fn allocations() -> f64 {
+    let volume = Volume::new(256);
+    let mut user = volume.user();
+    let dir = user.mkdir("warm");
+    let mut round = |count: u64| {
+        for _ in 0..count {
+            user.create(dir, "file");
+            user.lookup(dir, "file");
+            user.unlink(dir, "file");
+        }
+    };
+    round(2000);
+    let before = ALLOCATIONS.load(Relaxed);
+    round(2000);
+    (ALLOCATIONS.load(Relaxed) - before) as f64 / 6000.0
+}
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        None => {
+            let (one, two) = (threads(1), threads(2));
+            let numbers = json!({
+                "allocations_per_warm_operation": allocations(),
+                "commits_per_fsync_16_threads": commits_per_fsync(),
+                "operations_per_second_1_thread": one,
+                "two_threads_over_one": two / one,
+            });
+            println!("{numbers:#}");
+        }
+        Some("churn") => churn(&Volume::new(1024), "dir", COUNT, 50),
+        Some(other) => {
+            eprintln!("core-numbers: no operation is called '{other}'; there is 'churn'");
+            std::process::exit(2);
+        }
+    }
+}
