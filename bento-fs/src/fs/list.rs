@@ -1,9 +1,12 @@
 //! Reading a directory.
 use crate::op::{Op, attr};
 use crate::variant::Variant;
+use bento_api::limits::WANTED;
 use bento_api::platform::Fetch;
 use bento_api::{Attr, Cursor, DirEntry, Emit, Errno, FileKind, InodeNo, Platform, Stop, Wait};
 
+/// Entries that one attempt looks at for blocks to ask for together: a table block has sixteen inodes.
+const LOOK_AHEAD: usize = WANTED * 16;
 /// The cursor behind `.`.
 const DOT: u64 = 1;
 /// The cursor behind `..`: entries follow.
@@ -30,20 +33,27 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 return Ok(false);
             }
         }
-        let mut emitted = from.0 < DOT_DOT;
-        op.dir_list(dir, &inode, from.0, &mut |op, entry| {
+        let (mut emitted, mut missing) = (false, 0);
+        let end = op.dir_list(dir, &inode, from.0, &mut |op, entry| {
             let full = match emit {
                 Emit::Names => None,
                 Emit::Attributes => match op.listed_attr(entry.ino)? {
-                    None if !emitted => return Err(Wait::Blocks.into()),
-                    None => return Ok(false),
+                    // What is listed so far is an answer; the next call waits for the rest.
+                    None if emitted => return Ok(false),
+                    None => {
+                        missing += 1;
+                        return Ok(missing < LOOK_AHEAD);
+                    }
+                    // Nothing is listed behind a gap; but what else will be missing is asked for together.
+                    Some(_) if missing > 0 => return Ok(true),
                     known => known,
                 },
             };
             emitted = true;
             let next = Cursor(entry.next);
             Ok(sink(&DirEntry { name: entry.name, ino: entry.ino, kind: Some(entry.kind), next, attr: full.as_ref() }))
-        })
+        })?;
+        if missing > 0 { Err(Wait::Blocks.into()) } else { Ok(end) }
     }
 
     /// The attributes of a listed inode, if they can be had without waiting; else they are asked for.
