@@ -41,7 +41,8 @@ pub fn check(disk: &dyn Disk, options: &Options<'_>) -> Report {
     let mut report = Report::new(options.most);
     let mut image = Image::new(disk);
     let Some(superblock) = superblock::find(&mut image, options, &mut report) else {
-        report.outcome = Outcome::NoSuperblock;
+        let cancelled = options.cancelled.is_some_and(|cancelled| cancelled.load(Relaxed));
+        report.outcome = if cancelled { Outcome::Cancelled } else { Outcome::NoSuperblock };
         return report;
     };
     report.superblock = Some(superblock);
@@ -64,6 +65,8 @@ struct Check<'a> {
     shared: Bits,
     /// Shared blocks whose names were read.
     named: Bits,
+    /// Blocks of metadata whose checksum is right.
+    verified: Bits,
     inodes: Inodes,
     /// Every directory that can be read, in order of number.
     dirs: Vec<Dir>,
@@ -88,6 +91,7 @@ impl<'a> Check<'a> {
             used: Bits::new(&geometry),
             shared: Bits::new(&geometry),
             named: Bits::new(&geometry),
+            verified: Bits::new(&geometry),
             inodes: Inodes::new(&geometry),
             dirs: Vec::new(),
             orphans: HashMap::new(),

@@ -5,6 +5,7 @@ use crate::report::{BadBlock, Note, Options, Problem, Report};
 use bento_api::{BlockNo, Bytes};
 use bento_fs::format::geometry::SUPERBLOCK;
 use bento_fs::format::{Corruption, Superblock};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// How far a copy is looked for, in blocks, if the superblock itself is lost.
 const SEARCHED: u64 = 1 << 20;
@@ -34,7 +35,9 @@ pub(super) fn find(image: &mut Image<'_>, options: &Options<'_>, report: &mut Re
         None if broken.as_ref().is_some_and(|problem| is_of_another_version(problem.code)) => return None,
         None if broken.is_some() => {
             let end = image.disk().blocks().min(SEARCHED);
-            (2..end).map(BlockNo).find_map(|no| Some((no, read_copy(image, no, &mut page)?)))
+            let go_on = || !options.cancelled.is_some_and(|cancelled| cancelled.load(Relaxed));
+            let mut places = (2..end).map(BlockNo).take_while(|_| go_on());
+            places.find_map(|no| Some((no, read_copy(image, no, &mut page)?)))
         }
         None => None,
     };

@@ -312,9 +312,9 @@ impl Check<'_> {
         Ok(used)
     }
 
-    /// Reads a block of metadata and verifies its header.
+    /// Reads a block of metadata and verifies its header; the checksum only once, however often it is read.
     pub(super) fn read_block(
-        &self,
+        &mut self,
         no: BlockNo,
         kind: BlockKind,
         owner: u64,
@@ -325,8 +325,21 @@ impl Check<'_> {
             // What cannot be read cannot have the right checksum.
             page.fill(0);
         }
-        match Header::verify(page, self.seed, kind, no, Owner(owner)) {
-            Ok(_) => Ok(()),
+        let place = self.geometry.block_group(no);
+        let verified = place.is_some_and(|(group, bit)| self.verified.count(group, bit, 1) > 0);
+        let owner = Owner(owner);
+        let read = if verified && !unreadable {
+            Header::check(page, kind, no, owner)
+        } else {
+            Header::verify(page, self.seed, kind, no, owner)
+        };
+        match read {
+            Ok(_) => {
+                if let Some((group, bit)) = place.filter(|_| !verified) {
+                    self.verified.set(group, bit, 1, |_, _| {});
+                }
+                Ok(())
+            }
             Err(what) => Err(BadBlock { what, block: no, unreadable }),
         }
     }
