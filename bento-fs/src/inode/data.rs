@@ -180,20 +180,19 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// # Crash
     /// Any number of steps happened. The size grows in the last.
     pub(crate) fn fallocate_step(
-        self,
+        mut self,
         ino: InodeNo,
         how: Allocate,
         range: Range<u64>,
     ) -> Result<Committed<u64>, Stop> {
-        let mut op = self;
         if range.start >= range.end {
             return Err(Errno::Invalid.into());
         }
         if range.end > MAX_SIZE {
             return Err(Errno::FileTooBig.into());
         }
-        let at = op.lock(ino)?;
-        let mut inode = op.inode(ino)?;
+        let at = self.lock(ino)?;
+        let mut inode = self.inode(ino)?;
         match inode.kind() {
             Some(FileKind::Regular) => {}
             Some(FileKind::Directory) => return Err(Errno::IsDirectory.into()),
@@ -203,24 +202,24 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Err(Errno::Busy.into());
         }
         let next = match how {
-            Allocate::Punch => op.punch(at, &mut inode, &range)?,
+            Allocate::Punch => self.punch(at, &mut inode, &range)?,
             Allocate::Reserve | Allocate::ReserveKeepSize => {
-                op.reserve_range(at, &mut inode, &range, None)?
+                self.reserve_range(at, &mut inode, &range, None)?
             }
             Allocate::Zero | Allocate::ZeroKeepSize => {
                 let whole = ceil(range.start)..floor(range.end);
-                op.reserve_range(at, &mut inode, &range, Some(whole))?
+                self.reserve_range(at, &mut inode, &range, Some(whole))?
             }
             Allocate::Collapse | Allocate::Insert => return Err(Errno::NotSupported.into()),
         };
         let next = start_of(next).min(range.end);
         if next == range.end && matches!(how, Allocate::Reserve | Allocate::Zero) && range.end > inode.size {
-            inode.size = op.clamp_size(ino, &inode, range.end);
+            inode.size = self.clamp_size(ino, &inode, range.end);
         }
-        inode.mtime = op.now();
-        inode.ctime = op.now();
-        op.put_inode(at, &mut inode, Touch::Data)?;
-        op.commit(next)
+        inode.mtime = self.now();
+        inode.ctime = self.now();
+        self.put_inode(at, &mut inode, Touch::Data)?;
+        self.commit(next)
     }
 
     /// Frees the whole blocks of a range, a bounded number; where to go on.

@@ -70,32 +70,31 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Chooses device blocks for a hole, or the unwritten ones that are there. EBUSY if there is data, or a truncate is
     /// under way: the host looks again.
     pub(crate) fn place_range(
-        self,
+        mut self,
         ino: InodeNo,
         file: FileBlock,
         blocks: u64,
         to: &mut Placement,
     ) -> Result<PlacementId, Stop> {
-        let mut op = self;
-        if op.volume.read_only {
+        if self.volume.read_only {
             return Err(Errno::ReadOnly.into());
         }
         let end = file.0.checked_add(blocks).filter(|end| *end <= MAX_BLOCK).ok_or(Errno::FileTooBig)?;
         if blocks == 0 {
             return Err(Errno::Invalid.into());
         }
-        let at = op.lock(ino)?;
-        let inode = op.inode(ino)?;
+        let at = self.lock(ino)?;
+        let inode = self.inode(ino)?;
         regular(&inode)?;
         if is_being_cut(&inode) {
             return Err(Errno::Busy.into());
         }
         let most = file.0.saturating_add(u32::MAX.into());
-        let range = op.free_of_placements(ino, file..FileBlock(end.min(most)), to)?;
+        let range = self.free_of_placements(ino, file..FileBlock(end.min(most)), to)?;
         to.count = 0;
         to.blocks = 0;
         (to.ino, to.generation, to.file) = (ino, inode.generation, file);
-        match op.extent_from(ino, &inode, file)? {
+        match self.extent_from(ino, &inode, file)? {
             Some(extent) if extent.file <= file && !extent.unwritten => return Err(Errno::Busy.into()),
             Some(extent) if extent.file <= file => {
                 to.unwritten = 1;
@@ -105,10 +104,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             behind => {
                 to.unwritten = 0;
                 let end = behind.map_or(range.end, |extent| extent.file.min(range.end));
-                op.choose(at, &inode, file..end, to)?;
+                self.choose(at, &inode, file..end, to)?;
             }
         }
-        Ok(op.platform().add_placement(to)?)
+        Ok(self.platform().add_placement(to)?)
     }
 
     /// The part of a range before the first open placement: two of one inode never overlap. `scratch` is written to.
@@ -183,35 +182,34 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     ///
     /// # Crash
     /// Bitmap, extents, size and times in one transaction.
-    pub(crate) fn publish_placement(self, id: PlacementId, size: u64) -> Result<Committed<Attr>, Stop> {
-        let mut op = self;
-        let head = op.fetch_placement(id)?;
-        let at = op.lock(head.ino)?;
-        let mut inode = op.inode(head.ino)?;
+    pub(crate) fn publish_placement(mut self, id: PlacementId, size: u64) -> Result<Committed<Attr>, Stop> {
+        let head = self.fetch_placement(id)?;
+        let at = self.lock(head.ino)?;
+        let mut inode = self.inode(head.ino)?;
         if inode.generation != head.generation {
             return Err(Errno::Stale.into());
         }
-        let reached = op.clamp_size(head.ino, &inode, start_of(head.end).min(size));
+        let reached = self.clamp_size(head.ino, &inode, start_of(head.end).min(size));
         if V::FAULT == Fault::SizeBeforeData && reached > inode.size {
-            return Err(op.publish_size_alone(at, inode, reached));
+            return Err(self.publish_size_alone(at, inode, reached));
         }
         // What lies past the end of the file as the host knows it is not part of the file any more.
         let end = ceil(size);
         for index in 0..head.count {
-            let Some(extent) = op.placed(index) else { break };
+            let Some(extent) = self.placed(index) else { break };
             let keep = extent.file..end_of(&extent).min(end);
             if head.unwritten {
-                op.publish_unwritten(at, &mut inode, &extent, keep)?;
+                self.publish_unwritten(at, &mut inode, &extent, keep)?;
             } else {
-                op.publish_new(at, &mut inode, &extent, keep)?;
+                self.publish_new(at, &mut inode, &extent, keep)?;
             }
         }
         inode.size = inode.size.max(reached);
-        inode.mtime = op.now();
-        inode.ctime = op.now();
-        op.put_inode(at, &mut inode, Touch::Data)?;
+        inode.mtime = self.now();
+        inode.ctime = self.now();
+        self.put_inode(at, &mut inode, Touch::Data)?;
         let attr = attr(head.ino, &inode);
-        op.commit_placement(id, end, attr)
+        self.commit_placement(id, end, attr)
     }
 
     /// Maps a piece of a placement whose blocks were nobody's.
@@ -266,12 +264,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// Gives a placement back.
-    pub(crate) fn abandon_placement(self, id: PlacementId) -> Result<(), Stop> {
-        let mut op = self;
-        op.fetch_placement(id)?;
-        op.platform().end_placement(id);
-        if let Some(placement) = &op.call.placement {
-            op.unclaim_placed(placement, FileBlock(0));
+    pub(crate) fn abandon_placement(mut self, id: PlacementId) -> Result<(), Stop> {
+        self.fetch_placement(id)?;
+        self.platform().end_placement(id);
+        if let Some(placement) = &self.call.placement {
+            self.unclaim_placed(placement, FileBlock(0));
         }
         Ok(())
     }
