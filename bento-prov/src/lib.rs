@@ -1,3 +1,0 @@
-//! Placeholder.
-#![no_std]
-#![forbid(unsafe_code)]
