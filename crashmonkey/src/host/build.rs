@@ -8,6 +8,9 @@ use bento_user::run::Core;
 
 use crate::check::reader::{self, Checksums, Contents, Walked};
 
+/// What bringing a volume back comes to.
+pub type Brought = Result<(Mounted, Volume, Superblock), Failed>;
+
 /// A version of the file system, and what can be done with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Build {
@@ -16,7 +19,7 @@ pub struct Build {
     /// What is wrong with it.
     pub fault: Fault,
     /// Brings a volume back.
-    pub mount: fn(&dyn Disk, &Options, &mut Space) -> Result<(Mounted, Volume, Superblock), Failed>,
+    pub mount: fn(&dyn Disk, &Options, &mut Space) -> Brought,
     /// Starts on a mounted volume.
     pub start: fn(Volume) -> Core,
     /// Another version, which takes over in an upgrade.

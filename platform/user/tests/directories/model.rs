@@ -3,6 +3,7 @@ use crate::volume::{ROOT, Volume};
 use bento_api::{Errno, InodeNo, Rename};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 type Model = [BTreeMap<Vec<u8>, InodeNo>; 2];
 
@@ -68,11 +69,12 @@ impl Twin {
     fn enter(&mut self, dir: usize, i: usize) {
         let ino = self.files[i % self.files.len()];
         let reply = self.volume.link(ino, self.dirs[dir], &name(i));
-        if self.model[dir].contains_key(&name(i)) {
-            assert_eq!(reply, Err(Errno::Exists));
-        } else {
-            assert_eq!(reply, Ok(()));
-            self.model[dir].insert(name(i), ino);
+        match self.model[dir].entry(name(i)) {
+            Entry::Occupied(_) => assert_eq!(reply, Err(Errno::Exists)),
+            Entry::Vacant(vacant) => {
+                assert_eq!(reply, Ok(()));
+                vacant.insert(ino);
+            }
         }
     }
 
