@@ -442,7 +442,8 @@ impl Mount {
         let _alone = self.containers.lock_data(ino, Mode::Exclusive);
         let size = self.attr(call, ino)?.size;
         if matches!(how, Allocate::Punch | Allocate::Zero | Allocate::ZeroKeepSize) {
-            self.zero_edges(call, ino, range.start..range.end.min(size))?;
+            // The last block of the file is whole if the range goes to the end of file: what lies behind is nobody's.
+            self.zero_edges(call, ino, range.start..range.end.min(size.next_multiple_of(BLOCK_BYTES)))?;
         }
         if matches!(how, Allocate::Reserve | Allocate::Zero) && range.end > size {
             self.zero(call, ino, size..range.end)?;

@@ -4,7 +4,8 @@ use crate::device::RamDevice;
 use bento_api::{Allocate, SetAttr};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 const LONGEST: u64 = 200_000;
 
@@ -35,6 +36,34 @@ fn harass(mount: &Mount, ino: InodeNo, own: u8, seed: u64, stop: &AtomicBool) {
     }
 }
 
+/// A device on which some writes of these files' data take so long that others could take the blocks away meanwhile.
+struct Sluggish {
+    ram: RamDevice,
+    writes: AtomicU64,
+}
+
+impl Device for Sluggish {
+    fn blocks(&self) -> u64 {
+        self.ram.blocks()
+    }
+
+    fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Errno> {
+        self.ram.read(offset, to)
+    }
+
+    fn write(&self, offset: u64, from: &[IoSlice<'_>]) -> Result<(), Errno> {
+        let is_data = from.first().is_some_and(|slice| matches!(slice.first(), Some(0xa1 | 0xb2)));
+        if is_data && self.writes.fetch_add(1, SeqCst) % 8 == 0 {
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        self.ram.write(offset, from)
+    }
+
+    fn flush(&self) -> Result<(), Errno> {
+        self.ram.flush()
+    }
+}
+
 /// Files that come and go, so that blocks change hands.
 fn churn(mount: &Mount, own: u8, stop: &AtomicBool) {
     let mut call = mount.call();
@@ -52,11 +81,18 @@ fn churn(mount: &Mount, own: u8, stop: &AtomicBool) {
 
 #[test]
 fn no_byte_of_another_file_is_ever_read() {
-    let device: Arc<dyn Device> = Arc::new(RamDevice::new(8 << 10));
+    let device: Arc<dyn Device> =
+        Arc::new(Sluggish { ram: RamDevice::new(4 << 10), writes: AtomicU64::new(0) });
     make(&*device);
     let session = open(&device, Some(1 << 20));
     let mount = session.mount();
     let mut call = mount.call();
+    // Little space is left, so that a freed block is soon another file's.
+    let filler = file(mount, &mut call, b"filler");
+    let mut filled = 0;
+    while mount.statfs().blocks_available > 300 {
+        filled += write(mount, &mut call, filler, filled, &[0xff; 65536]).expect("writes") as u64;
+    }
     let files = [(file(mount, &mut call, b"a"), 0xa1), (file(mount, &mut call, b"b"), 0xb2)];
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -70,8 +106,8 @@ fn no_byte_of_another_file_is_ever_read() {
             scope.spawn(move || churn(mount, 0xc0 + n, stop));
         });
         let mut call = mount.call();
-        for _ in 0..60 {
-            std::thread::sleep(Duration::from_millis(20));
+        for _ in 0..300 {
+            std::thread::sleep(Duration::from_millis(5));
             mount.commit().expect("commits");
             mount.checkpoint().expect("checkpoints");
         }
