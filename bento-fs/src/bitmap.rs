@@ -157,8 +157,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     fn remember_group(&mut self, no: GroupNo, block: P::Block) -> Result<(), Stop> {
-        if !self.groups.iter().any(|(group, _)| *group == no) {
-            self.groups.push((no, block))?;
+        if !self.call.groups.iter().any(|(group, _)| *group == no) {
+            self.call.groups.push((no, block))?;
         }
         Ok(())
     }

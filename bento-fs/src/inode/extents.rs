@@ -253,7 +253,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// Whether a step has changed so much that the next extent, whose nodes may lie in a group each, is for the next.
     pub(super) fn step_is_full(&self, inode: &Inode) -> bool {
-        let groups = self.groups.len().saturating_add(inode.depth.into());
+        let groups = self.call.groups.len().saturating_add(inode.depth.into());
         self.call.private.iter().count() >= STEP_NODES || groups > STEP_GROUPS
     }
 

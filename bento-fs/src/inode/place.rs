@@ -141,7 +141,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     ) -> Result<(), Stop> {
         let mut goal = self.goal_for(at.no(), inode, hole.start)?;
         let mut left = run_of(&hole).blocks;
-        while left > 0 && self.groups.len() < MOST_GROUPS {
+        while left > 0 && self.call.groups.len() < MOST_GROUPS {
             if to.count >= u32::try_from(PLACEMENT_EXTENTS).unwrap_or(0) {
                 break;
             }

@@ -10,24 +10,24 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Notes that an inode changes, so that its slot learns the batch.
     pub(super) fn touch(&mut self, at: Locked, generation: u32, version: u64, data: bool) -> Result<(), Stop> {
         let ino = at.no();
-        if let Some(touched) = self.touched.iter_mut().find(|touched| touched.ino == ino) {
-            *touched = super::Touched { ino, generation, version, data: data || touched.data };
+        if let Some(touched) = self.call.touched.iter_mut().find(|touched| touched.ino == ino) {
+            *touched = bento_api::Touched { ino, generation, version, data: data || touched.data };
             return Ok(());
         }
-        self.touched.push(super::Touched { ino, generation, version, data })?;
+        self.call.touched.push(bento_api::Touched { ino, generation, version, data })?;
         Ok(())
     }
 
     /// Adds to the change of the volume's totals.
     pub(crate) fn count(&mut self, change: Totals) {
-        self.totals.blocks = self.totals.blocks.wrapping_add(change.blocks);
-        self.totals.inodes = self.totals.inodes.wrapping_add(change.inodes);
-        self.totals.orphans = self.totals.orphans.wrapping_add(change.orphans);
+        self.call.totals.blocks = self.call.totals.blocks.wrapping_add(change.blocks);
+        self.call.totals.inodes = self.call.totals.inodes.wrapping_add(change.inodes);
+        self.call.totals.orphans = self.call.totals.orphans.wrapping_add(change.orphans);
     }
 
     /// What can still be refused, before the first change: credits for all that is going to be dirty.
     fn check_credits(&self) -> Result<(), Stop> {
-        let dirty = self.call.writes.len() + self.call.private.len() + self.groups.len();
+        let dirty = self.call.writes.len() + self.call.private.len() + self.call.groups.len();
         let held = self.platform().credits();
         match u32::try_from(dirty) {
             Ok(dirty) if dirty <= held => Ok(()),
@@ -72,7 +72,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             if V::FAULT == Fault::LostClaim && claim.change == Change::TakePlaced {
                 continue;
             }
-            if let Some((_, block)) = self.groups.iter().find(|(group, _)| *group == claim.group) {
+            if let Some((_, block)) = self.call.groups.iter().find(|(group, _)| *group == claim.group) {
                 platform.merge(*block, |bytes| bitmap::merge(bytes, &claim));
             }
             if let Some(freed) = bitmap::freed(&self.volume.geometry, &claim) {
@@ -82,7 +82,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 }
             }
         }
-        for touched in self.touched.iter() {
+        for touched in self.call.touched.iter() {
             platform.slot(touched.ino, |slot| {
                 if slot.generation != touched.generation {
                     return;
@@ -97,7 +97,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 }
             });
         }
-        platform.add_totals(self.totals);
+        platform.add_totals(self.call.totals);
         platform.leave();
         Committed::in_batch(seq, value)
     }

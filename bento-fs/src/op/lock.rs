@@ -25,13 +25,13 @@ impl Locked {
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     fn held(&self, ino: InodeNo) -> Option<Mode> {
-        self.locks.iter().find(|(held, _)| *held == ino).map(|(_, mode)| *mode)
+        self.call.locks.iter().find(|(held, _)| *held == ino).map(|(_, mode)| *mode)
     }
 
     fn take(&mut self, ino: InodeNo, mode: Mode) -> Result<(), Stop> {
         self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
         self.platform().lock(ino, mode)?;
-        self.locks.push((ino, mode))?;
+        self.call.locks.push((ino, mode))?;
         Ok(())
     }
 
@@ -49,13 +49,13 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         if self.held(ino).is_some() {
             return Ok(());
         }
-        if self.locks.iter().all(|(held, _)| *held < ino) {
+        if self.call.locks.iter().all(|(held, _)| *held < ino) {
             return self.take(ino, Mode::Shared);
         }
         if !self.platform().try_lock(ino, Mode::Shared)? {
             return Err(Wait::Again.into());
         }
-        self.locks.push((ino, Mode::Shared))?;
+        self.call.locks.push((ino, Mode::Shared))?;
         Ok(())
     }
 
@@ -90,11 +90,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             None => {}
         }
         self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
-        if self.locks.iter().all(|(held, _)| *held < ino) {
+        if self.call.locks.iter().all(|(held, _)| *held < ino) {
             return self.lock(ino);
         }
         if self.platform().try_lock(ino, Mode::Exclusive)? {
-            self.locks.push((ino, Mode::Exclusive))?;
+            self.call.locks.push((ino, Mode::Exclusive))?;
             return Ok(Locked(ino));
         }
         let [kind, a, _, tries, rest @ ..] = self.platform().cursor();

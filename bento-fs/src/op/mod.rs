@@ -24,7 +24,7 @@ pub(crate) use record::{Touch, attr, decode_device};
 
 use crate::format::{Geometry, HashKey};
 use crate::variant::Variant;
-use bento_api::{BlockNo, Call, Cost, Few, GroupNo, InodeNo, Platform, Stop, Time, Totals, Wait};
+use bento_api::{BlockNo, Call, Cost, InodeNo, Platform, Stop, Time, Wait};
 use core::marker::PhantomData;
 
 /// What the code knows of its volume: plain data that never changes while it is mounted.
@@ -44,33 +44,10 @@ pub struct Volume {
     pub read_only: bool,
 }
 
-/// An inode that this operation changes, for its slot.
-#[derive(Clone, Copy, Debug)]
-struct Touched {
-    ino: InodeNo,
-    generation: u32,
-    version: u64,
-    /// Whether fdatasync has to wait for it.
-    data: bool,
-}
-
-/// Inodes that one operation changes at most: two directories, the moved inode, the replaced one, a whiteout, the
-/// orphan inode.
-const TOUCHED: usize = 8;
-/// Allocation blocks that one operation changes at most.
-const CLAIMED_GROUPS: usize = bento_api::limits::GROUPS_TOUCHED as usize + 4;
-
-/// The transaction.
+/// The transaction. It is small and may be moved: all its tables lie in the call.
 pub(crate) struct Op<'c, 'p, P: Platform, V: Variant> {
     pub(crate) call: &'c mut Call<'p, P>,
     pub(crate) volume: &'c Volume,
-    touched: Few<Touched, TOUCHED>,
-    /// Allocation blocks with claims, pinned.
-    pub(crate) groups: Few<(GroupNo, P::Block), CLAIMED_GROUPS>,
-    /// Inodes that are locked, and how.
-    locks: Few<(InodeNo, bento_api::Mode), { bento_api::limits::LOCKS }>,
-    /// How the volume's totals change.
-    totals: Totals,
     variant: PhantomData<V>,
 }
 
@@ -84,15 +61,7 @@ impl<'c, 'p, P: Platform, V: Variant> Op<'c, 'p, P, V> {
         if call.platform.credits() < cost.credits {
             return Err(Wait::LogSpace(cost.credits).into());
         }
-        Ok(Self {
-            call,
-            volume,
-            touched: Few::default(),
-            groups: Few::default(),
-            locks: Few::default(),
-            totals: Totals::default(),
-            variant: PhantomData,
-        })
+        Ok(Self { call, volume, variant: PhantomData })
     }
 
     /// The containers.

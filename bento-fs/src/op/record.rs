@@ -26,6 +26,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// The record of an inode, free or not, as this operation has changed it, without the slot's newer times.
+    #[inline(never)] // decoding takes a frame of its own
     pub(crate) fn record(&self, ino: InodeNo) -> Result<Inode, Stop> {
         let (no, offset) = self.place(ino)?;
         let block = self.pin(no)?;
@@ -39,6 +40,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// An inode in use, with the slot's newer times. ESTALE if it is free.
+    #[inline(never)]
     pub(crate) fn inode(&self, ino: InodeNo) -> Result<Inode, Stop> {
         let mut inode = self.record(ino)?;
         if inode.is_free() {

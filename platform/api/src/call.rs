@@ -2,8 +2,8 @@
 //!
 //! A `Call` lives for one attempt, in memory that the platform brings (its layout is a secret of the code that
 //! was compiled with it). What survives a wait is the platform's.
-use crate::limits::{PRIVATE, WRITE_BYTES, WRITES};
-use crate::{BLOCK, Bytes, Caller, Errno, Few, Placement, Platform};
+use crate::limits::{CLAIMED_GROUPS, LOCKS, PRIVATE, TOUCHED, WRITE_BYTES, WRITES};
+use crate::{BLOCK, Bytes, Caller, Errno, Few, GroupNo, InodeNo, Mode, Placement, Platform, Totals};
 
 /// A new value for `len` bytes of a shared block, private until the merge.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,21 @@ pub struct Private<B, G> {
     pub page: G,
 }
 
-/// One attempt: who asks, and what it is about to change.
+/// An inode that an attempt is about to change, for its slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Touched {
+    /// Which.
+    pub ino: InodeNo,
+    /// Of this generation.
+    pub generation: u32,
+    /// Its version behind the change.
+    pub version: u64,
+    /// Whether fdatasync has to wait for it.
+    pub data: bool,
+}
+
+/// One attempt: who asks, and what it is about to change. All tables are here, in the memory of the call, since they are
+/// too large for a stack.
 pub struct Call<'p, P: Platform> {
     /// The containers, as this call sees them.
     pub platform: &'p P,
@@ -67,13 +81,31 @@ pub struct Call<'p, P: Platform> {
     pub writes: Few<Write<P::Block>, WRITES>,
     /// New contents of exclusive blocks.
     pub private: Few<Private<P::Block, P::Page>, PRIVATE>,
-    /// The placement that this attempt ends: here, because it is too large for a stack.
+    /// Inodes that change.
+    pub touched: Few<Touched, TOUCHED>,
+    /// Allocation blocks with claims, pinned.
+    pub groups: Few<(GroupNo, P::Block), CLAIMED_GROUPS>,
+    /// Inodes that are locked, and how.
+    pub locks: Few<(InodeNo, Mode), LOCKS>,
+    /// How the volume's totals change.
+    pub totals: Totals,
+    /// The placement that this attempt ends.
     pub placement: Option<Placement>,
 }
 
 impl<'p, P: Platform> Call<'p, P> {
     /// An attempt that has changed nothing yet.
     pub fn new(platform: &'p P, caller: Caller) -> Self {
-        Self { platform, caller, writes: Few::default(), private: Few::default(), placement: None }
+        Self {
+            platform,
+            caller,
+            writes: Few::default(),
+            private: Few::default(),
+            touched: Few::default(),
+            groups: Few::default(),
+            locks: Few::default(),
+            totals: Totals::default(),
+            placement: None,
+        }
     }
 }

@@ -34,7 +34,7 @@ pub mod slot;
 pub mod stop;
 
 pub use attr::{Attr, Caller, FileKind, SetAttr, SetTime, StatFs, Time};
-pub use call::{Call, Private, Write};
+pub use call::{Call, Private, Touched, Write};
 pub use disk::Disk;
 pub use few::Few;
 pub use file_system::{

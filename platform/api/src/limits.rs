@@ -31,6 +31,12 @@ pub const ENVELOPE: usize = 64 * 1024;
 pub const TREE_DEPTH: u32 = 5;
 /// Groups that a placement, or a step of freeing, touches.
 pub const GROUPS_TOUCHED: u32 = 8;
+/// Allocation blocks that one transaction changes at most: what it touches on purpose, and nodes that a tree grew by or
+/// lost elsewhere.
+pub const CLAIMED_GROUPS: usize = GROUPS_TOUCHED as usize + 4;
+/// Inodes that one transaction changes at most: two directories, the moved inode, the replaced one, a whiteout, the
+/// orphan inode.
+pub const TOUCHED: usize = 8;
 /// Sealed batches that may be in flight to the log.
 pub const BATCHES_IN_FLIGHT: u32 = 4;
 
