@@ -53,7 +53,7 @@ impl Device for Sluggish {
 
     fn write(&self, offset: u64, from: &[IoSlice<'_>]) -> Result<(), Errno> {
         let is_data = from.first().is_some_and(|slice| matches!(slice.first(), Some(0xa1 | 0xb2)));
-        if is_data && self.writes.fetch_add(1, SeqCst) % 8 == 0 {
+        if is_data && self.writes.fetch_add(1, SeqCst).is_multiple_of(8) {
             std::thread::sleep(Duration::from_millis(40));
         }
         self.ram.write(offset, from)
