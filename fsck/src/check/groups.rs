@@ -11,7 +11,7 @@ use bento_fs::format::group::RawAlloc;
 use bento_fs::format::inode::{Inode, RawInode};
 use bento_fs::format::num::all_zero;
 use bento_fs::format::{BlockKind, Corruption};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// What is known of an inode's bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +136,15 @@ impl Check<'_> {
 
     /// One inode record and its bit.
     fn record(&mut self, ino: InodeNo, raw: &RawInode, no: BlockNo, marked: Marked) {
+        // Number 0 means no inode; its place in the table stays empty.
+        if ino.0 == 0 {
+            if !all_zero(raw.as_bytes()) {
+                self.problem(Problem::new(Corruption::InodeFree).ino(ino).block(no));
+            }
+            return;
+        }
         // Without a bitmap only what is provably an inode counts as one.
-        if marked == Marked::Unknown && !is_intact(raw, ino, self.seed) || ino.0 == 0 {
+        if marked == Marked::Unknown && !is_intact(raw, ino, self.seed) {
             return;
         }
         let mut problems = Problems::default();
