@@ -13,6 +13,7 @@ pub const LINKS: &[&str] = &[
     "fsck.fuse.bento",
     "mount.fuse.bento",
     "umount.fuse.bento",
+    "mount.fuseblk.bento",
 ];
 
 /// The top of the checkout.

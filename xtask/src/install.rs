@@ -1,6 +1,7 @@
 //! `cargo xtask install`: the command and its names, where the system looks for them.
 
 use crate::build::{Bento, LINKS, link, release_program};
+use crate::scratch::PassingLink;
 use crate::setup;
 use anyhow::{Context, Result};
 use std::os::unix::fs::PermissionsExt;
@@ -51,4 +52,12 @@ pub fn ensure(bento: &Bento) -> Result<()> {
         link(&std::fs::canonicalize(bento.path("bento"))?, &Path::new("/sbin").join(name))?;
     }
     Ok(())
+}
+
+/// Lets mount(8) and umount(8) find Bento's helpers for as long as the links live: a remount goes through them.
+pub fn helpers_for_now(bento: &Bento) -> Result<Vec<PassingLink>> {
+    let program = std::fs::canonicalize(bento.path("bento"))?;
+    let names = LINKS.iter().filter(|name| name.contains("mount"));
+    let links = names.map(|name| PassingLink::new(&program, &Path::new("/sbin").join(name)));
+    Ok(links.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }

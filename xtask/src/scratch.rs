@@ -20,10 +20,7 @@ impl Scratch {
     pub fn new(prefix: &str, parent: &Path) -> Result<Scratch> {
         let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
         let dir = dir.with_context(|| parent.display().to_string())?;
-        PLACES.lock().unwrap_or_else(PoisonError::into_inner).push(dir.path().to_path_buf());
-        let mut watched = Ok(());
-        WATCH.call_once(|| watched = watch());
-        watched?;
+        remember(dir.path())?;
         Ok(Scratch { dir })
     }
 
@@ -40,6 +37,40 @@ impl Drop for Scratch {
     }
 }
 
+/// A symbolic link, removed at the end.
+pub struct PassingLink {
+    path: PathBuf,
+}
+
+impl PassingLink {
+    /// Makes `path` point to `target`; none if something that works is there already.
+    pub fn new(target: &Path, path: &Path) -> Result<Option<PassingLink>> {
+        // One that a killed run left counts as ours.
+        let ours = std::fs::read_link(path).is_ok_and(|there| there == target);
+        if path.exists() && !ours {
+            return Ok(None);
+        }
+        remember(path)?;
+        crate::build::link(target, path)?;
+        Ok(Some(PassingLink { path: path.to_path_buf() }))
+    }
+}
+
+impl Drop for PassingLink {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Notes what is to be gone when the program ends by a signal.
+fn remember(path: &Path) -> Result<()> {
+    PLACES.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_path_buf());
+    let mut watched = Ok(());
+    WATCH.call_once(|| watched = watch());
+    watched
+}
+
 /// On a signal that ends the program: unmount, remove, end.
 fn watch() -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
@@ -47,7 +78,7 @@ fn watch() -> Result<()> {
         if let Some(signal) = signals.forever().next() {
             for place in PLACES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 unmount_below(place);
-                // What cannot be removed now is no reason not to end.
+                // What cannot be removed now is no reason not to end. Of a link this removes the link alone.
                 let _ = std::fs::remove_dir_all(place);
             }
             std::process::exit(128 + signal);

@@ -9,6 +9,7 @@ mod xfstests;
 
 use crate::board::Counts;
 use crate::build;
+use crate::install;
 use crate::peers::{self, Programs, Shape, System, Volume};
 use crate::scratch::Scratch;
 use crate::setup;
@@ -78,6 +79,10 @@ fn on_volume(
     setup::become_root("mounting")?;
     setup::need(&[setup::MOUNT])?;
     let place = Scratch::new("bt-", &options.place)?;
+    let _helpers = match programs {
+        Programs::Bento(bento) => install::helpers_for_now(bento)?,
+        _ => Vec::new(),
+    };
     let mount = if options.on == System::Fuse2fs || options.on == System::Bento {
         "allow_other,default_permissions,suid,dev"
     } else {
