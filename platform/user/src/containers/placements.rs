@@ -10,7 +10,10 @@ const MOST: usize = 4096;
 struct Table {
     open: FxHashMap<u32, Box<Placement>>,
     /// Boxes of placements that ended.
-    #[allow(clippy::vec_box, reason = "a placement is more than a KiB; boxes go to and fro without copying it")]
+    #[allow(
+        clippy::vec_box,
+        reason = "a placement is more than a KiB; boxes go to and fro without copying it"
+    )]
     idle: Vec<Box<Placement>>,
     of_inode: FxHashMap<u64, Vec<u32>>,
     next: u32,
