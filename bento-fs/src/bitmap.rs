@@ -13,6 +13,7 @@
 //! A claim that was not merged leaves nothing. A freed run stays busy until the freeing batch is durable (blocks that
 //! were never in the log) or until the durable tail has passed it (blocks that were: recovery could write them again).
 use crate::format::geometry::INODES_PER_BLOCK;
+use crate::format::num::index32;
 use crate::format::{BlockKind, Corruption, Geometry, block, group};
 use crate::op::{Locked, Op};
 use crate::variant::{Fault, Variant};
@@ -59,9 +60,7 @@ pub(crate) fn merge(bytes: &mut Bytes, claim: &Claim) {
         Map::Inodes => group::inode_bitmap_mut(bytes),
         Map::Blocks => group::block_bitmap_mut(bytes),
     };
-    for at in claim.run.start..claim.run.start.saturating_add(claim.run.len) {
-        block::set_bit(bitmap, at.into(), value);
-    }
+    set_run(bitmap, claim.run, value);
     let Ok(mut counts) = group::counts(bytes) else { return };
     let count = match claim.map {
         Map::Inodes => &mut counts.free_inodes,
@@ -69,6 +68,19 @@ pub(crate) fn merge(bytes: &mut Bytes, claim: &Claim) {
     };
     *count = if value { count.wrapping_sub(claim.run.len) } else { count.wrapping_add(claim.run.len) };
     group::set_counts(bytes, counts);
+}
+
+/// Sets or clears a run of bits, whole bytes at once: a run can be a group's, and a latch is held.
+fn set_run(bitmap: &mut [u8], run: Run, value: bool) {
+    let end = run.start.saturating_add(run.len);
+    let first_byte = run.start.div_ceil(8);
+    let (head, tail) = (run.start..end.min(first_byte.saturating_mul(8)), (end / 8).max(first_byte));
+    if let Some(whole) = bitmap.get_mut(index32(first_byte)..index32(tail)) {
+        whole.fill(if value { u8::MAX } else { 0 });
+    }
+    for at in head.chain(tail.saturating_mul(8)..end) {
+        block::set_bit(bitmap, at.into(), value);
+    }
 }
 
 /// Raises the mark of initialised inodes to a whole block of the table.
@@ -405,6 +417,21 @@ mod tests {
         assert_eq!(find_run(&words, 200, 64), Some(Run { start: 200, len: 56 }));
         assert_eq!(find_run(&words, 70, 1), Some(Run { start: 192, len: 1 }));
         assert_eq!(find_run(&[u64::MAX; 3], 0, 1), None);
+    }
+
+    #[test]
+    fn a_run_of_bits_is_set_and_cleared_as_bit_by_bit() {
+        for start in 0..40 {
+            for len in 0..60 {
+                for value in [true, false] {
+                    let (mut fast, mut slow) = ([0xa5_u8; 16], [0xa5_u8; 16]);
+                    set_run(&mut fast, Run { start, len }, value);
+                    (start..start + len).for_each(|at| assert!(block::set_bit(&mut slow, at.into(), value)));
+                    assert_eq!(fast, slow, "{start} {len}");
+                }
+            }
+        }
+        set_run(&mut [0; 4], Run { start: 20, len: u32::MAX }, true);
     }
 
     #[test]
