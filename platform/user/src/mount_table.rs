@@ -41,7 +41,11 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     let dash = fields.iter().position(|field| *field == b"-")?;
     let (dir, kind, source) = (fields.get(4)?, fields.get(dash + 1)?, fields.get(dash + 2)?);
     let subtype = kind.strip_prefix(b"fuse.").or_else(|| kind.strip_prefix(b"fuseblk."));
-    Some(Mounted { dir: unescape(dir), source: unescape(source), is_bento: subtype == Some(SUBTYPE.as_bytes()) })
+    Some(Mounted {
+        dir: unescape(dir),
+        source: unescape(source),
+        is_bento: subtype == Some(SUBTYPE.as_bytes()),
+    })
 }
 
 /// Undoes the octal escapes of the table.
@@ -49,10 +53,13 @@ fn unescape(text: &[u8]) -> PathBuf {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
-        let digits = after.first_chunk::<3>().filter(|digits| digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
+        let digits =
+            after.first_chunk::<3>().filter(|digits| digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
         match digits {
             Some(digits) if *first == b'\\' => {
-                plain.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+                plain.push(
+                    digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')),
+                );
                 rest = after.get(3..).unwrap_or_default();
             }
             _ => {

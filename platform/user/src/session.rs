@@ -9,8 +9,8 @@ use crate::mount_table;
 use crate::run::{Background, Core, Mount};
 use crate::versions::{self, Version};
 use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo};
-use bento_fs::format::{Corruption, Superblock};
 use bento_fs::format::group::Summary;
+use bento_fs::format::{Corruption, Superblock};
 use bento_fs::{Copy, Failed, Space};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -143,7 +143,11 @@ impl Session {
     }
 
     /// Opens the volume on a device; `path` only names it.
-    pub fn on_device(path: &Path, device: Arc<dyn Device>, options: &SessionOptions) -> Result<Self, SessionError> {
+    pub fn on_device(
+        path: &Path,
+        device: Arc<dyn Device>,
+        options: &SessionOptions,
+    ) -> Result<Self, SessionError> {
         let started = Instant::now();
         let read_only = options.purpose != Purpose::Write;
         let volume_error = |why| volume_error(path, why);
@@ -161,12 +165,20 @@ impl Session {
         } else {
             device
         };
-        let container_options = ContainerOptions { cache_bytes: options.cache_bytes, ..ContainerOptions::default() };
+        let container_options =
+            ContainerOptions { cache_bytes: options.cache_bytes, ..ContainerOptions::default() };
         let medium = Arc::new(Medium::new(device.clone()));
         let containers = Containers::new(medium, &mounted, container_options);
         let core: Core = versions::first(volume);
         let mount = Mount::new(core, containers, read_only);
-        let mut session = Self { path: path.to_owned(), device, mount, superblock, opened: Opened::default(), closed: Mutex::new(false) };
+        let mut session = Self {
+            path: path.to_owned(),
+            device,
+            mount,
+            superblock,
+            opened: Opened::default(),
+            closed: Mutex::new(false),
+        };
         let orphans = if read_only || mounted.totals.orphans == 0 { 0 } else { session.evict_orphans()? };
         let background = Background { commit_every: options.commit_every };
         session.mount.start_background(background).map_err(SessionError::Thread)?;
@@ -220,7 +232,8 @@ impl Session {
             return Ok(());
         }
         let containers = self.mount.containers();
-        let mut free = |group: GroupNo| containers.busy(group).map(|(inodes, blocks)| summary_of(&inodes, &blocks));
+        let mut free =
+            |group: GroupNo| containers.busy(group).map(|(inodes, blocks)| summary_of(&inodes, &blocks));
         let disk = BlockingDisk(&*self.device);
         bento_fs::unmount(&disk, system_time(), &mut Box::default(), &mut free)
             .map_err(|why| SessionError::Volume { path: self.path.clone(), why })?;
@@ -265,7 +278,10 @@ fn open_volume(path: &Path, access: Access) -> Result<Arc<dyn Device>, SessionEr
 /// Why there is no volume, or what is wrong with it.
 fn volume_error(path: &Path, why: Failed) -> SessionError {
     let path = path.to_owned();
-    let nothing = matches!(why, Failed::Corrupt(Corruption::SuperblockMagic, _) | Failed::DeviceTooSmall { device: 0..=1, .. });
+    let nothing = matches!(
+        why,
+        Failed::Corrupt(Corruption::SuperblockMagic, _) | Failed::DeviceTooSmall { device: 0..=1, .. }
+    );
     if !nothing {
         return SessionError::Volume { path, why };
     }

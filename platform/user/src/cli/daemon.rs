@@ -31,7 +31,9 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot catch signals")?;
     let options = options_of(args, parsed)?;
     let dir = &args.dir;
-    clear_dead(dir).map_err(std::io::Error::from).with_context(|| format!("cannot mount on {}", dir.display()))?;
+    clear_dead(dir)
+        .map_err(std::io::Error::from)
+        .with_context(|| format!("cannot mount on {}", dir.display()))?;
     ensure!(dir.is_dir(), "cannot mount on {}: not a directory", dir.display());
     let (session, device, attached) = match options.kind {
         Source::Image => attach_image(dir, parsed, &options)?,
@@ -52,8 +54,10 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
 }
 
 fn options_of(args: &Args, parsed: &Parsed) -> Result<MountOptions> {
-    let source = args.source.canonicalize().with_context(|| format!("cannot open {}", args.source.display()))?;
-    let options = MountOptions::for_path(&source).with_context(|| format!("cannot open {}", source.display()))?;
+    let source =
+        args.source.canonicalize().with_context(|| format!("cannot open {}", args.source.display()))?;
+    let options =
+        MountOptions::for_path(&source).with_context(|| format!("cannot open {}", source.display()))?;
     // For others than root, letting everybody in takes a line in /etc/fuse.conf.
     let usual = if rustix::process::geteuid().is_root() { Access::Everybody } else { Access::Owner };
     Ok(MountOptions { flags: parsed.flags, access: parsed.access.unwrap_or(usual), ..options })
@@ -100,10 +104,17 @@ fn tell_what_was_found(session: &Session) {
     }
 }
 
-fn run(args: &Args, session: &Arc<Session>, device: OwnedFd, attached: &Arc<Attached>, signals: Signals) -> Result<()> {
+fn run(
+    args: &Args,
+    session: &Arc<Session>,
+    device: OwnedFd,
+    attached: &Arc<Attached>,
+    signals: Signals,
+) -> Result<()> {
     let connection = Connection::handshake(device, &InitConfig::default())?;
     let handler = Bento::new(session.clone());
-    let server = Server::start(connection, handler, ServerOptions::default()).context("cannot start the server")?;
+    let server =
+        Server::start(connection, handler, ServerOptions::default()).context("cannot start the server")?;
     let ready = prime::prime(&args.dir)
         .context("the new mount does not answer")
         .and_then(|()| watch_signals(signals, attached.clone(), session.clone()))

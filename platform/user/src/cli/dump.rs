@@ -58,7 +58,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn inode(session: &Session, ino: InodeNo) -> Result<Value> {
     let superblock = session.superblock();
-    let (no, offset) = superblock.geometry.inode_place(ino).with_context(|| format!("there is no inode {ino}"))?;
+    let (no, offset) =
+        superblock.geometry.inode_place(ino).with_context(|| format!("there is no inode {ino}"))?;
     let bytes = read_block(session.device(), no).map_err(|errno| anyhow!("block {no}: {errno:?}"))?;
     let record = bytes.get(offset..).unwrap_or_default();
     let inode = Inode::decode(record, ino, superblock.csum_seed)
@@ -82,11 +83,15 @@ fn extents(session: &Session, ino: InodeNo) -> Vec<Value> {
     let mut call = mount.call();
     let mut found = Vec::new();
     let mut at = 0;
-    let size = mount.run(&mut call, OpKind::Read, |fs, call| fs.getattr(call, ino)).map_or(0, |attr| attr.size);
+    let size =
+        mount.run(&mut call, OpKind::Read, |fs, call| fs.getattr(call, ino)).map_or(0, |attr| attr.size);
     let end = size.div_ceil(bento_api::BLOCK_BYTES);
     while at < end && found.len() < 4096 {
         let file = bento_api::FileBlock(at);
-        let Ok(mapping) = mount.run(&mut call, OpKind::Read, |fs, call| fs.map(call, ino, file, end - at)) else { break };
+        let Ok(mapping) = mount.run(&mut call, OpKind::Read, |fs, call| fs.map(call, ino, file, end - at))
+        else {
+            break;
+        };
         let (kind, block) = match mapping.kind {
             bento_api::MapKind::Hole => ("hole", None),
             bento_api::MapKind::Unwritten(block) => ("unwritten", Some(block.0)),
@@ -143,7 +148,9 @@ fn block(session: &Session, no: BlockNo) -> Result<Value> {
         let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{:04x}: {hex}", at * 32)
     });
-    Ok(json!({ "block": no.0, "inode_table": superblock.geometry.is_table_block(no), "header": header, "bytes": text.collect::<Vec<_>>() }))
+    Ok(
+        json!({ "block": no.0, "inode_table": superblock.geometry.is_table_block(no), "header": header, "bytes": text.collect::<Vec<_>>() }),
+    )
 }
 
 fn print(value: &Value, indent: usize) {
@@ -160,7 +167,8 @@ fn print(value: &Value, indent: usize) {
         }
         Value::Array(items) => items.iter().for_each(|item| match item {
             Value::Object(fields) => {
-                let line: Vec<String> = fields.iter().map(|(name, field)| format!("{name} {}", plain(field))).collect();
+                let line: Vec<String> =
+                    fields.iter().map(|(name, field)| format!("{name} {}", plain(field))).collect();
                 println!("{:indent$}{}", "", line.join(", "));
             }
             other => println!("{:indent$}{}", "", plain(other)),

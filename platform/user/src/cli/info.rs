@@ -128,13 +128,27 @@ fn print(info: &Info) {
             ),
         ),
         ("Size", format!("{} blocks of {} bytes ({})", info.blocks, info.block_bytes, size(info.blocks))),
-        ("Free", format!("{} of {} data blocks ({})", info.free_blocks, info.data_blocks, size(info.free_blocks))),
+        (
+            "Free",
+            format!("{} of {} data blocks ({})", info.free_blocks, info.data_blocks, size(info.free_blocks)),
+        ),
         ("Inodes", format!("{} free of {}", info.free_inodes, info.inodes)),
         (
             "Groups",
-            format!("{}, of {} blocks and {} inodes", info.groups, info.blocks_per_group, info.inodes_per_group),
+            format!(
+                "{}, of {} blocks and {} inodes",
+                info.groups, info.blocks_per_group, info.inodes_per_group
+            ),
         ),
-        ("Log", format!("{} blocks ({}), {} batches to replay", info.log_blocks, size(info.log_blocks), info.log_batches)),
+        (
+            "Log",
+            format!(
+                "{} blocks ({}), {} batches to replay",
+                info.log_blocks,
+                size(info.log_blocks),
+                info.log_batches
+            ),
+        ),
         ("Orphans", info.orphans.to_string()),
         ("Mounts", info.mounts.to_string()),
     ];

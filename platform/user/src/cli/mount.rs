@@ -92,7 +92,8 @@ fn launch(args: &Args) -> Result<()> {
         command.arg("-o").arg(option);
     });
     command.arg("--").arg(&args.source).arg(&args.dir);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the daemon")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the daemon")?;
     let said = child.stdout.take().ok_or_else(|| anyhow!("the daemon has no output"))?;
     let mut line = String::new();
     BufReader::new(said).read_line(&mut line).context("cannot hear the daemon")?;

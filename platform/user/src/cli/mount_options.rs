@@ -31,7 +31,9 @@ fn is_for_others(option: &str) -> bool {
 fn later(option: &str) -> Option<&'static str> {
     match option {
         "data=journal" => Some("data=journal is planned; data=ordered is what there is"),
-        "writeback" => Some("the kernel's write-back cache is not supported yet; writes go through to the daemon"),
+        "writeback" => {
+            Some("the kernel's write-back cache is not supported yet; writes go through to the daemon")
+        }
         "prov" => Some("provenance is not supported yet"),
         _ => None,
     }
@@ -45,7 +47,8 @@ pub(super) fn ask_for_remount(strings: &[String]) -> bool {
 /// Reads option strings, each with options separated by commas, onto the flags that there would be without any.
 pub(super) fn parse(strings: &[String], flags: MountFlags) -> Result<Parsed, String> {
     let session = SessionOptions::default();
-    let mut parsed = Parsed { session, flags, access: None, remount: ask_for_remount(strings), fixed: Vec::new() };
+    let mut parsed =
+        Parsed { session, flags, access: None, remount: ask_for_remount(strings), fixed: Vec::new() };
     for option in strings.iter().flat_map(|string| string.split(',')) {
         apply(&mut parsed, option)?;
     }
@@ -109,7 +112,8 @@ fn apply_value(parsed: &mut Parsed, option: &str) -> Result<(), String> {
     let (name, value) = option.split_once('=').ok_or_else(unknown)?;
     match name {
         "commit" => {
-            let seconds: u64 = value.parse().map_err(|_| format!("commit={value}: not a number of seconds"))?;
+            let seconds: u64 =
+                value.parse().map_err(|_| format!("commit={value}: not a number of seconds"))?;
             parsed.session.commit_every = Duration::from_secs(if seconds == 0 { 5 } else { seconds });
         }
         "cache" => {
@@ -147,7 +151,10 @@ mod tests {
     fn of_two_that_contradict_each_other_the_later_one_holds() {
         assert_eq!(parse("ro").unwrap().session.purpose, Purpose::Read);
         assert_eq!(parse("ro,rw").unwrap().session.purpose, Purpose::Write);
-        assert_eq!(parse("rw,ro").unwrap().flags, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY);
+        assert_eq!(
+            parse("rw,ro").unwrap().flags,
+            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY
+        );
     }
 
     #[test]

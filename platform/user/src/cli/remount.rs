@@ -42,14 +42,17 @@ fn change(place: &Path, parsed: &Parsed) -> Result<()> {
         }
     }
     if becomes_read_only {
-        root.sync_all().with_context(|| format!("{shown} is read-only now, but not all of it is on the disk"))?;
+        root.sync_all()
+            .with_context(|| format!("{shown} is read-only now, but not all of it is on the disk"))?;
     }
     Ok(())
 }
 
 /// What mount(2) would have to be told to change nothing: a flag that a remount does not repeat is lost.
 fn flags_of(place: &Path) -> Result<MountFlags> {
-    let found = rustix::fs::statvfs(place).map_err(std::io::Error::from).with_context(|| place.display().to_string())?;
+    let found = rustix::fs::statvfs(place)
+        .map_err(std::io::Error::from)
+        .with_context(|| place.display().to_string())?;
     let pairs = [
         (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
@@ -65,7 +68,10 @@ fn flags_of(place: &Path) -> Result<MountFlags> {
 
 fn status(root: &File) -> Result<Status> {
     let mut bytes = [0; 256];
-    crate::sys::exchange::<STATUS_IOCTL, 256>(root, &mut bytes).map_err(std::io::Error::from).context("asking the daemon")?;
-    let (status, _) = Status::read_from_prefix(&bytes).map_err(|_| anyhow!("the daemon's answer is too short"))?;
+    crate::sys::exchange::<STATUS_IOCTL, 256>(root, &mut bytes)
+        .map_err(std::io::Error::from)
+        .context("asking the daemon")?;
+    let (status, _) =
+        Status::read_from_prefix(&bytes).map_err(|_| anyhow!("the daemon's answer is too short"))?;
     Ok(status)
 }

@@ -329,7 +329,11 @@ impl Mount {
 
 /// Unmounts whatever is at a directory.
 pub fn unmount_at(dir: &Path, how: Detach) -> Result<(), UnmountError> {
-    if rustix::process::geteuid().is_root() { unmount_directly(dir, how) } else { unmount_by_helper(dir, how) }
+    if rustix::process::geteuid().is_root() {
+        unmount_directly(dir, how)
+    } else {
+        unmount_by_helper(dir, how)
+    }
 }
 
 fn unmount_directly(dir: &Path, how: Detach) -> Result<(), UnmountError> {

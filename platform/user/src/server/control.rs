@@ -67,7 +67,9 @@ fn put_text(field: &mut [u8], text: &str) {
 fn caller_of(request: &Request<'_>) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     match request.header.uid {
-        abi::INVALID_ID => std::fs::metadata(format!("/proc/{}", request.header.pid)).ok().map(|process| process.uid()),
+        abi::INVALID_ID => {
+            std::fs::metadata(format!("/proc/{}", request.header.pid)).ok().map(|process| process.uid())
+        }
         uid => Some(uid),
     }
 }
@@ -103,7 +105,8 @@ impl Bento {
         let mut report = UpgradeReply::new_zeroed();
         match self.session.upgrade(version) {
             Ok(done) => {
-                let nanoseconds = |span: std::time::Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+                let nanoseconds =
+                    |span: std::time::Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
                 report.closed_ns = nanoseconds(done.closed);
                 report.total_ns = nanoseconds(done.total);
                 report.refusals = done.refusals.into();
@@ -125,4 +128,6 @@ impl Bento {
     }
 }
 
-const _: () = assert!(size_of::<UpgradeRequest>() == 256 && size_of::<UpgradeReply>() == 256 && size_of::<Status>() == 256);
+const _: () = assert!(
+    size_of::<UpgradeRequest>() == 256 && size_of::<UpgradeReply>() == 256 && size_of::<Status>() == 256
+);

@@ -33,7 +33,12 @@ fn fallocate_mode(mode: u32) -> Option<Allocate> {
 }
 
 impl Bento {
-    pub(super) fn read(&self, request: &Request<'_>, arg: &abi::ReadIn, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+    pub(super) fn read(
+        &self,
+        request: &Request<'_>,
+        arg: &abi::ReadIn,
+        reply: &mut ReplyBuf<'_>,
+    ) -> Result<(), Errno> {
         let ino = InodeNo(request.header.nodeid);
         let space = reply.spare(usize::try_from(arg.size).unwrap_or(0));
         if space.len() >= LARGE {
@@ -57,8 +62,8 @@ impl Bento {
         if data.len() >= LARGE {
             request.will_block();
         }
-        let written =
-            self.with_call(&request.header, |mount, call| mount.write(call, ino, arg.offset, data, privileges));
+        let written = self
+            .with_call(&request.header, |mount, call| mount.write(call, ino, arg.offset, data, privileges));
         let written = written.map_err(errno)?;
         reply.written(u32::try_from(written).map_err(|_| Errno::IO)?)
     }
@@ -73,7 +78,12 @@ impl Bento {
         done.map_err(errno)
     }
 
-    pub(super) fn seek(&self, header: &Header, arg: &abi::LseekIn, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+    pub(super) fn seek(
+        &self,
+        header: &Header,
+        arg: &abi::LseekIn,
+        reply: &mut ReplyBuf<'_>,
+    ) -> Result<(), Errno> {
         let what = match arg.whence {
             SEEK_DATA => Seek::Data,
             SEEK_HOLE => Seek::Hole,
@@ -94,7 +104,12 @@ impl Bento {
         Ok(())
     }
 
-    pub(super) fn xattr(&self, request: &Request<'_>, op: &Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+    pub(super) fn xattr(
+        &self,
+        request: &Request<'_>,
+        op: &Op<'_>,
+        reply: &mut ReplyBuf<'_>,
+    ) -> Result<(), Errno> {
         let header = &request.header;
         let ino = InodeNo(header.nodeid);
         let mut room = [0; XATTR_ROOM];

@@ -24,7 +24,12 @@ impl Bento {
                 let platform = call.platform;
                 fs.readdir(call, dir, Cursor(arg.offset), emit, &mut |found| {
                     let kind = found.kind.map_or(0, |kind| kind.dirent_type());
-                    let one = DirEntry { ino: found.ino.0, next: found.next.0, kind: kind.into(), name: found.name };
+                    let one = DirEntry {
+                        ino: found.ino.0,
+                        next: found.next.0,
+                        kind: kind.into(),
+                        name: found.name,
+                    };
                     match (emit, found.attr) {
                         (Emit::Names, _) => listing.push(one).is_ok(),
                         (Emit::Attributes, None) => listing.push_plus(&abi::EntryOut::default(), one).is_ok(),

@@ -126,7 +126,9 @@ impl Bento {
         request.will_block();
         let ino = InodeNo(request.header.nodeid);
         let synced = self.with_call(&request.header, |mount, call| match op {
-            Op::Fsync(arg) if arg.fsync_flags & abi::FSYNC_FDATASYNC != 0 => mount.fsync(call, ino, Fsync::Data),
+            Op::Fsync(arg) if arg.fsync_flags & abi::FSYNC_FDATASYNC != 0 => {
+                mount.fsync(call, ino, Fsync::Data)
+            }
             Op::Fsync(_) => mount.fsync(call, ino, Fsync::All),
             // sync(2) does not reach a `fuse` mount, so fsync of a directory makes everything durable.
             _ => mount.syncfs(call),

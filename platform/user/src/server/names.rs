@@ -25,7 +25,12 @@ fn name(bytes: &[u8]) -> Result<Name<'_>, bento_api::Errno> {
 
 impl Bento {
     /// Requests that are answered by an entry.
-    pub(super) fn entry(&self, request: &Request<'_>, op: &Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+    pub(super) fn entry(
+        &self,
+        request: &Request<'_>,
+        op: &Op<'_>,
+        reply: &mut ReplyBuf<'_>,
+    ) -> Result<(), Errno> {
         let found = match *op {
             Op::Lookup { name } => match self.lookup(request, name) {
                 Err(bento_api::Errno::NotFound) => return reply.entry(&no_entry()),
@@ -97,8 +102,9 @@ impl Bento {
             Op::Tmpfile(arg) => {
                 self.entered(request, OpKind::TmpFile, |fs, call| fs.tmpfile(call, dir, &node(arg.mode, 0)))
             }
-            Op::Link { oldnodeid, name: bytes } => self
-                .entered(request, OpKind::Link, |fs, call| fs.link(call, InodeNo(oldnodeid), dir, name(bytes)?)),
+            Op::Link { oldnodeid, name: bytes } => self.entered(request, OpKind::Link, |fs, call| {
+                fs.link(call, InodeNo(oldnodeid), dir, name(bytes)?)
+            }),
             _ => Err(bento_api::Errno::NotSupported),
         }
     }
