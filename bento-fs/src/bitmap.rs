@@ -121,6 +121,11 @@ pub(crate) fn find_run(words: &[u64], from: u32, want: u32) -> Option<Run> {
     }
 }
 
+/// Whether no bit is clear.
+fn is_full(words: &[u64]) -> bool {
+    words.iter().all(|word| *word == u64::MAX)
+}
+
 fn search(words: &[u64], from: u32, to: u32, want: u32) -> Option<Run> {
     let mut best: Option<Run> = None;
     let mut at = from;
@@ -221,6 +226,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         from: u32,
         want: u32,
     ) -> Result<Option<(GroupNo, Run)>, Stop> {
+        // A full group is passed over without pinning its block: a call has pins for a hundred, a volume has thousands.
+        if self.platform().with_group(group, |mut busy| *busy.loaded && is_full(busy.words(map)))? {
+            return Ok(None);
+        }
         let block = self.load_group(group)?;
         let run = self.platform().claim(group, map, left, |busy| {
             let hint = busy.hint.get(usize::from(map == Map::Blocks)).copied().unwrap_or(0);
