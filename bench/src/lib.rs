@@ -29,7 +29,8 @@ impl Volume {
         let plan = bento_mkfs::plan(&bento_mkfs::Options::new(0), blocks).expect("the size fits");
         bento_mkfs::make(&BlockingDisk(&*device), &plan, &mut |_, _| {}).expect("memory does not fail");
         let options = SessionOptions { commit_every: Duration::from_secs(3600), ..SessionOptions::default() };
-        let session = Session::on_device(Path::new("memory"), device.clone(), &options).expect("a new volume mounts");
+        let session =
+            Session::on_device(Path::new("memory"), device.clone(), &options).expect("a new volume mounts");
         Self { session, device }
     }
 
@@ -62,7 +63,9 @@ fn node(mode: u32) -> NewNode<'static> {
 impl User<'_> {
     fn make(&mut self, dir: InodeNo, name: &str, mode: u32) -> Result<Attr, Errno> {
         let name = Name::new(name.as_bytes())?;
-        let made = self.mount.run(&mut self.call, OpKind::Create, |fs, call| fs.create(call, dir, name, &node(mode)));
+        let made = self
+            .mount
+            .run(&mut self.call, OpKind::Create, |fs, call| fs.create(call, dir, name, &node(mode)));
         made.map(|done| done.value)
     }
 

@@ -19,7 +19,8 @@ use crate::op::{Locked, Op};
 use crate::variant::{Fault, Variant};
 use bento_api::platform::Fetch;
 use bento_api::{
-    BlockNo, Busy, Bytes, Change, Claim, Errno, Freed, GroupNo, InodeNo, Map, Platform, Run, Stop, Totals, Wait,
+    BlockNo, Busy, Bytes, Change, Claim, Errno, Freed, GroupNo, InodeNo, Map, Platform, Run, Stop, Totals,
+    Wait,
 };
 
 /// Unloaded groups whose allocation blocks are asked for in one wait.
@@ -191,7 +192,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Claims up to `want` blocks in one run, near `goal`, in the goal's group or one of those behind it.
     ///
     /// `reserve` is what must be left for those who make room.
-    pub(crate) fn claim_run(&mut self, goal: BlockNo, want: u32, reserve: Reserve) -> Result<(BlockNo, u32), Stop> {
+    pub(crate) fn claim_run(
+        &mut self,
+        goal: BlockNo,
+        want: u32,
+        reserve: Reserve,
+    ) -> Result<(BlockNo, u32), Stop> {
         let geometry = self.volume.geometry;
         let (start, bit) = geometry.block_group(goal).unwrap_or((GroupNo(0), 0));
         let left = match reserve {
@@ -261,7 +267,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let mut wanted = 0;
         for pass in [Pass::Summary, Pass::Sweep] {
             for step in 1..groups {
-                let no = GroupNo((u64::from(start.0).wrapping_add(u64::from(step)) % u64::from(groups)).try_into().unwrap_or(0));
+                let no = GroupNo(
+                    (u64::from(start.0).wrapping_add(u64::from(step)) % u64::from(groups))
+                        .try_into()
+                        .unwrap_or(0),
+                );
                 if self.platform().with_group(no, |busy| *busy.loaded)? {
                     if pass == Pass::Summary
                         && let Some(found) = self.claim_in(no, map, left, 0, want)?
@@ -307,7 +317,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     fn summary_has(&mut self, no: GroupNo, map: Map) -> Result<bool, Stop> {
         let (block, index) = self.volume.geometry.summary_place(no).ok_or(Errno::Capacity)?;
         let pinned = self.pin(block)?;
-        let summary = self.platform().read(pinned, |bytes| group::Summary::read(bytes, index)).unwrap_or_default();
+        let summary =
+            self.platform().read(pinned, |bytes| group::Summary::read(bytes, index)).unwrap_or_default();
         Ok(match map {
             Map::Inodes => summary.free_inodes > 0,
             Map::Blocks => summary.free_blocks > 0,

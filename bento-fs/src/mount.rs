@@ -153,7 +153,8 @@ pub fn mount<V: Variant>(
     let mut bytes = [0; JOURNAL_STATE];
     state.put(&mut bytes);
     let area = volume.geometry.log_area();
-    let credits = most_copies(area).min(u32::try_from(area.saturating_sub(journal::overhead(area))).unwrap_or(u32::MAX));
+    let credits = most_copies(area)
+        .min(u32::try_from(area.saturating_sub(journal::overhead(area))).unwrap_or(u32::MAX));
     let mounted = Mounted {
         journal: bytes,
         next,
@@ -206,7 +207,9 @@ fn write_summary(
     let geometry = &superblock.geometry;
     let mut held: Option<BlockNo> = None;
     for group in (0..geometry.groups).map(GroupNo) {
-        let (Some(summary), Some((at, place))) = (free(group), geometry.summary_place(group)) else { continue };
+        let (Some(summary), Some((at, place))) = (free(group), geometry.summary_place(group)) else {
+            continue;
+        };
         if held != Some(at) {
             flush_summary(disk, superblock, held, space)?;
             disk.read(at, space.block_mut())?;

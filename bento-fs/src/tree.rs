@@ -10,9 +10,9 @@
 //! # Crash
 //! Part of the operation's transaction.
 use crate::bitmap::Reserve;
+use crate::format::Corruption;
 use crate::format::node::{self, Node, NodeMut, Tree};
 use crate::format::record::{Child, Record};
-use crate::format::Corruption;
 use crate::op::{Locked, Op};
 use crate::variant::Variant;
 use bento_api::limits::TREE_DEPTH;
@@ -85,7 +85,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         f: impl FnOnce(Node<'_>) -> Result<R, Corruption>,
     ) -> Result<R, Stop> {
         let Some(no) = node else {
-            return f(Node::root(root.area, root.tree, level)).map_err(|what| self.corrupt(what, BlockNo(0), owner));
+            return f(Node::root(root.area, root.tree, level))
+                .map_err(|what| self.corrupt(what, BlockNo(0), owner));
         };
         let look = |bytes: &Bytes| f(Node::block(bytes, root.tree, level)?);
         self.view(no, root.tree.block_kind(), owner, look)?.map_err(|what| self.corrupt(what, no, owner))
@@ -126,12 +127,19 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// The first key of the leaf behind the path's, to seek to; none if this is the last leaf.
-    pub(crate) fn tree_next_key(&self, root: RootView<'_>, owner: InodeNo, path: &Path) -> Result<Option<u64>, Stop> {
+    pub(crate) fn tree_next_key(
+        &self,
+        root: RootView<'_>,
+        owner: InodeNo,
+        path: &Path,
+    ) -> Result<Option<u64>, Stop> {
         let mut level = 0_u8;
         for step in path.steps.iter().rev() {
             if level > 0 && step.at.saturating_add(1) < step.count {
                 let next = step.at.saturating_add(1);
-                let key = self.node(root, owner, step.node, level, |node| Ok(node.get(next).map(|child| child.word0)))?;
+                let key = self.node(root, owner, step.node, level, |node| {
+                    Ok(node.get(next).map(|child| child.word0))
+                })?;
                 return Ok(key);
             }
             level = level.saturating_add(1);
@@ -192,7 +200,13 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// A new node for a tree, claimed near the others.
-    fn new_node(&mut self, root: &mut Root<'_>, owner: Locked, near: BlockNo, level: u8) -> Result<BlockNo, Stop> {
+    fn new_node(
+        &mut self,
+        root: &mut Root<'_>,
+        owner: Locked,
+        near: BlockNo,
+        level: u8,
+    ) -> Result<BlockNo, Stop> {
         let no = self.claim_meta(near, Reserve::Keep)?;
         *root.blocks = root.blocks.saturating_add(1);
         let draft = self.fresh(no, root.tree.block_kind(), owner)?;
@@ -219,10 +233,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         })?;
         let middle = middle.map_err(|what: Corruption| self.corrupt(what, no, owner.no()))?;
         self.move_records(left_draft, right_draft, tree, middle)?;
-        let right_first = self.draft(right_draft, |bytes| first_of(bytes, tree, level))?.ok_or(Errno::Capacity)?;
+        let right_first =
+            self.draft(right_draft, |bytes| first_of(bytes, tree, level))?.ok_or(Errno::Capacity)?;
         let goes_right = at > middle || at == middle && record.word0 == right_first.word0;
-        let (draft, place) = if goes_right { (right_draft, at.saturating_sub(middle)) } else { (left_draft, at) };
-        let inserted = self.draft_mut(draft, |bytes| NodeMut::block(bytes, tree).map(|mut node| node.insert(place, record)))?;
+        let (draft, place) =
+            if goes_right { (right_draft, at.saturating_sub(middle)) } else { (left_draft, at) };
+        let inserted = self.draft_mut(draft, |bytes| {
+            NodeMut::block(bytes, tree).map(|mut node| node.insert(place, record))
+        })?;
         if inserted != Ok(true) {
             return Err(Errno::Capacity.into());
         }
@@ -258,7 +276,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 break;
             }
         }
-        let cut = self.draft_mut(from, |bytes| NodeMut::block(bytes, tree).map(|mut node| node.truncate(middle)))?;
+        let cut =
+            self.draft_mut(from, |bytes| NodeMut::block(bytes, tree).map(|mut node| node.truncate(middle)))?;
         cut.map_err(|_| Errno::Capacity.into())
     }
 
@@ -276,7 +295,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let moved = self.draft_mut(draft, |bytes| {
             let mut node = NodeMut::block(bytes, tree).ok()?;
             let mut top = NodeMut::root(area);
-            let moved = top.split(0, &mut node) && node.insert(at, record) && top.insert(0, Child { key: 0, block: no }.into());
+            let moved = top.split(0, &mut node)
+                && node.insert(at, record)
+                && top.insert(0, Child { key: 0, block: no }.into());
             moved.then_some(())
         })?;
         moved.ok_or(Errno::Capacity)?;

@@ -3,7 +3,9 @@ use crate::format::Inode;
 use crate::format::inode::Flags;
 use crate::op::{Locked, Op, Touch, attr};
 use crate::variant::Variant;
-use bento_api::{Attr, Committed, Errno, Evicted, FileKind, InodeNo, Platform, SetAttr, SetTime, Stop, Time, XattrName};
+use bento_api::{
+    Attr, Committed, Errno, Evicted, FileKind, InodeNo, Platform, SetAttr, SetTime, Stop, Time, XattrName,
+};
 
 const SET_UID: u16 = 0o4000;
 const SET_GID: u16 = 0o2000;

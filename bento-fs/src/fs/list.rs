@@ -51,7 +51,13 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             };
             emitted = true;
             let next = Cursor(entry.next);
-            Ok(sink(&DirEntry { name: entry.name, ino: entry.ino, kind: Some(entry.kind), next, attr: full.as_ref() }))
+            Ok(sink(&DirEntry {
+                name: entry.name,
+                ino: entry.ino,
+                kind: Some(entry.kind),
+                next,
+                attr: full.as_ref(),
+            }))
         })?;
         if missing > 0 { Err(Wait::Blocks.into()) } else { Ok(end) }
     }

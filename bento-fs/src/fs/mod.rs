@@ -14,9 +14,9 @@ use crate::variant::Variant;
 use bento_api::envelope::{Reader, Refused, Writer, tag};
 use bento_api::limits::base_cost;
 use bento_api::{
-    Allocate, Attr, Call, Committed, Cost, Cursor, DirEntry, Emit, Event, Evicted, FileBlock, FileSystem, InodeNo,
-    Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Platform, Rename, Seek, SetAttr, StatFs, Stop, Totals,
-    XattrName, XattrSet,
+    Allocate, Attr, Call, Committed, Cost, Cursor, DirEntry, Emit, Event, Evicted, FileBlock, FileSystem,
+    InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Platform, Rename, Seek, SetAttr,
+    StatFs, Stop, Totals, XattrName, XattrSet,
 };
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -47,7 +47,11 @@ impl<V: Variant> BentoFs<V> {
         &self.volume
     }
 
-    fn begin<'c, 'p, P: Platform>(&'c self, call: &'c mut Call<'p, P>, kind: OpKind) -> Result<Op<'c, 'p, P, V>, Stop> {
+    fn begin<'c, 'p, P: Platform>(
+        &'c self,
+        call: &'c mut Call<'p, P>,
+        kind: OpKind,
+    ) -> Result<Op<'c, 'p, P, V>, Stop> {
         Op::begin(call, &self.volume, full_cost::<V>(kind))
     }
 }
@@ -103,7 +107,12 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
         self.begin(call, OpKind::Create)?.create(dir, name, node, Some(target))
     }
 
-    fn tmpfile(&self, call: &mut Call<'_, P>, dir: InodeNo, node: &NewNode<'_>) -> Result<Committed<Attr>, Stop> {
+    fn tmpfile(
+        &self,
+        call: &mut Call<'_, P>,
+        dir: InodeNo,
+        node: &NewNode<'_>,
+    ) -> Result<Committed<Attr>, Stop> {
         self.begin(call, OpKind::TmpFile)?.tmpfile(dir, node)
     }
 
@@ -203,7 +212,8 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
         value: &[u8],
         how: XattrSet,
     ) -> Result<Committed<()>, Stop> {
-        self.begin(call, OpKind::Xattr)?.change_xattr(ino, |op, at, inode| op.xattr_set(at, inode, name, value, how))
+        self.begin(call, OpKind::Xattr)?
+            .change_xattr(ino, |op, at, inode| op.xattr_set(at, inode, name, value, how))
     }
 
     fn listxattr(&self, call: &mut Call<'_, P>, ino: InodeNo, to: &mut [u8]) -> Result<usize, Stop> {
@@ -213,11 +223,22 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
         op.xattr_list(ino, &inode, to)
     }
 
-    fn removexattr(&self, call: &mut Call<'_, P>, ino: InodeNo, name: XattrName<'_>) -> Result<Committed<()>, Stop> {
+    fn removexattr(
+        &self,
+        call: &mut Call<'_, P>,
+        ino: InodeNo,
+        name: XattrName<'_>,
+    ) -> Result<Committed<()>, Stop> {
         self.begin(call, OpKind::Xattr)?.change_xattr(ino, |op, at, inode| op.xattr_remove(at, inode, name))
     }
 
-    fn map(&self, call: &mut Call<'_, P>, ino: InodeNo, file: FileBlock, blocks: u64) -> Result<Mapping, Stop> {
+    fn map(
+        &self,
+        call: &mut Call<'_, P>,
+        ino: InodeNo,
+        file: FileBlock,
+        blocks: u64,
+    ) -> Result<Mapping, Stop> {
         let mut op = self.begin(call, OpKind::Read)?;
         op.share(ino)?;
         let inode = op.inode(ino)?;
@@ -356,4 +377,3 @@ fn import_volume(bytes: &[u8]) -> Option<Volume> {
         read_only: word(14)? != 0,
     })
 }
-

@@ -5,9 +5,7 @@ use super::node::fill;
 use crate::format::{Corruption, Inode};
 use crate::op::{Locked, Op, Touch, attr};
 use crate::variant::{Fault, Variant};
-use bento_api::{
-    Attr, BlockNo, Committed, Errno, FileKind, GroupNo, InodeNo, Name, NewNode, Platform, Stop,
-};
+use bento_api::{Attr, BlockNo, Committed, Errno, FileKind, GroupNo, InodeNo, Name, NewNode, Platform, Stop};
 
 /// Links of an inode, at most.
 const MAX_LINKS: u32 = u32::MAX - 1;
@@ -130,7 +128,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     pub(super) fn tmpfile(self, dir: InodeNo, node: &NewNode<'_>) -> Result<Committed<Attr>, Stop> {
         let mut op = self;
-        let kind = FileKind::of_mode(node.mode).filter(|kind| *kind == FileKind::Regular).ok_or(Errno::Invalid)?;
+        let kind =
+            FileKind::of_mode(node.mode).filter(|kind| *kind == FileKind::Regular).ok_or(Errno::Invalid)?;
         op.share(dir)?;
         let parent = op.live_directory(dir)?;
         let group = op.volume.geometry.inode_bit(dir).map_or(GroupNo(0), |(group, _)| group);

@@ -24,7 +24,8 @@ impl<P: Platform> Drive<'_, P> {
             Seal::TooManyInFlight => return Then::InFlight,
             Seal::Poisoned => return self.die(),
         };
-        let totals = Totals { free_blocks: totals.blocks, free_inodes: totals.inodes, orphans: totals.orphans };
+        let totals =
+            Totals { free_blocks: totals.blocks, free_inodes: totals.inodes, orphans: totals.orphans };
         self.state.push(Live::new(seq, self.state.head.get(), copies, totals));
         self.state.building = seq.0.into();
         self.state.built.set(0);
@@ -48,7 +49,9 @@ impl<P: Platform> Drive<'_, P> {
         let behind_tags = live.at.get().saturating_add(1).saturating_add(tag_blocks(copies).into());
         for index in first..end {
             let Some(tag) = self.tag(seq, index) else { return self.die() };
-            let Some(at) = self.log_block(behind_tags.saturating_add(index.into())) else { return self.die() };
+            let Some(at) = self.log_block(behind_tags.saturating_add(index.into())) else {
+                return self.die();
+            };
             self.platform.write_sealed(self.io, seq, index, at, tag.escaped);
             self.put_tag(index, &tag);
         }
@@ -70,7 +73,8 @@ impl<P: Platform> Drive<'_, P> {
             if !volume.geometry.is_table_block(no) {
                 block::seal(bytes, volume.seed, seq);
             }
-            let starts = bytes.first_chunk::<8>().is_some_and(|first| u64::from_le_bytes(*first) == log::BATCH_MAGIC);
+            let starts =
+                bytes.first_chunk::<8>().is_some_and(|first| u64::from_le_bytes(*first) == log::BATCH_MAGIC);
             if !starts {
                 return Tag::full(no, false, bytes, epoch);
             }
@@ -103,7 +107,9 @@ impl<P: Platform> Drive<'_, P> {
             let page = index.saturating_add(1);
             let crc = self.platform.tag_page(page, |bytes| log::seal_tag_block(bytes, index, epoch, seq));
             tags_crc = log::tags_crc(tags_crc, crc);
-            let Some(at) = self.log_block(live.at.get().saturating_add(page.into())) else { return self.die() };
+            let Some(at) = self.log_block(live.at.get().saturating_add(page.into())) else {
+                return self.die();
+            };
             self.platform.write_tag_page(self.io, page, at);
         }
         let mut header = BatchHeader {

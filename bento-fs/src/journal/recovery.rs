@@ -67,7 +67,8 @@ pub(crate) fn recover<V: Variant>(
         prev_crc: replay.last_crc,
         totals: replay.totals,
     };
-    let slot = volume.geometry.log_slot(header.slot()).ok_or(Errno::Corrupt(Corruption::SuperblockLog.into()))?;
+    let slot =
+        volume.geometry.log_slot(header.slot()).ok_or(Errno::Corrupt(Corruption::SuperblockLog.into()))?;
     header.encode(&mut space.home, volume.seed);
     disk.write(slot, &space.home)?;
     disk.flush()?; // the epoch before anything is written under it

@@ -5,8 +5,8 @@
 //! epoch is whole and says that it was. That is damage, not a tear, and nothing is replayed over it in silence.
 use super::recovery::Space;
 use crate::format::log::{
-    BATCH_MAGIC, BatchHeader, LogHeader, Tag, TagArea, TagKind, Totals, epoch_seed, looks_like_record, tag_blocks, tag_place,
-    tags_crc, unescape, verify_tag_block,
+    BATCH_MAGIC, BatchHeader, LogHeader, Tag, TagArea, TagKind, Totals, epoch_seed, looks_like_record,
+    tag_blocks, tag_place, tags_crc, unescape, verify_tag_block,
 };
 use crate::format::{Corruption, Geometry};
 use bento_api::{BatchSeq, BlockNo, Bytes, Disk, Errno};
@@ -74,7 +74,12 @@ pub fn replay(
 }
 
 /// An empty log behind its newest header, as a clean unmount leaves it.
-pub(crate) fn newest(disk: &dyn Disk, geometry: &Geometry, seed: u32, space: &mut Space) -> Result<Replay, Errno> {
+pub(crate) fn newest(
+    disk: &dyn Disk,
+    geometry: &Geometry,
+    seed: u32,
+    space: &mut Space,
+) -> Result<Replay, Errno> {
     let header = newest_header(disk, geometry, seed, space)?;
     Ok(Replay {
         header,
@@ -115,7 +120,12 @@ pub(crate) fn walk(
     Ok(replay)
 }
 
-fn newest_header(disk: &dyn Disk, geometry: &Geometry, seed: u32, space: &mut Space) -> Result<LogHeader, Errno> {
+fn newest_header(
+    disk: &dyn Disk,
+    geometry: &Geometry,
+    seed: u32,
+    space: &mut Space,
+) -> Result<LogHeader, Errno> {
     let slots = [geometry.log_slot(0), geometry.log_slot(1)];
     let [Some(first), Some(second)] = slots else { return Err(Corruption::LogNoSlot.into()) };
     disk.read(first, &mut space.record)?;
@@ -139,7 +149,9 @@ impl Scan<'_> {
     /// The batch at a position, if it is the one looked for and every byte of it is there.
     fn batch(&mut self, at: u64, seq: BatchSeq, prev_crc: u32) -> Result<Option<BatchHeader>, Errno> {
         self.disk.read(self.at(at)?, &mut self.space.record)?;
-        let Ok(header) = BatchHeader::decode(&self.space.record, self.geometry, self.epoch) else { return Ok(None) };
+        let Ok(header) = BatchHeader::decode(&self.space.record, self.geometry, self.epoch) else {
+            return Ok(None);
+        };
         if header.follows(seq, prev_crc).is_err() {
             return Ok(None);
         }
@@ -202,7 +214,11 @@ impl Scan<'_> {
             if tag.kind != TagKind::Full {
                 return Err(Corruption::LogTag.into()); // version 1 writes full copies only
             }
-            let copy = Copy { home: tag.block, at: self.at(behind_tags.saturating_add(index.into()))?, escaped: tag.escaped };
+            let copy = Copy {
+                home: tag.block,
+                at: self.at(behind_tags.saturating_add(index.into()))?,
+                escaped: tag.escaped,
+            };
             if !f(self, tag, copy)? {
                 return Ok(());
             }

@@ -54,7 +54,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     fn draft_of(&self, no: BlockNo) -> Option<Draft> {
         let platform = self.platform();
-        let is_it = |at: &usize| self.call.private.get(*at).is_some_and(|it| platform.block_no(it.block) == no);
+        let is_it =
+            |at: &usize| self.call.private.get(*at).is_some_and(|it| platform.block_no(it.block) == no);
         (0..self.call.private.len()).find(is_it).map(Draft)
     }
 

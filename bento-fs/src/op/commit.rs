@@ -2,13 +2,17 @@
 use super::{Locked, Op};
 use crate::bitmap;
 use crate::variant::{Fault, Variant};
-use bento_api::{
-    Change, Committed, Errno, FileBlock, PlacementId, Platform, Stop, Totals, Wait,
-};
+use bento_api::{Change, Committed, Errno, FileBlock, PlacementId, Platform, Stop, Totals, Wait};
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Notes that an inode changes, so that its slot learns the batch.
-    pub(super) fn touch(&mut self, at: Locked, generation: u32, version: u64, data: bool) -> Result<(), Stop> {
+    pub(super) fn touch(
+        &mut self,
+        at: Locked,
+        generation: u32,
+        version: u64,
+        data: bool,
+    ) -> Result<(), Stop> {
         let ino = at.no();
         if let Some(touched) = self.call.touched.iter_mut().find(|touched| touched.ino == ino) {
             *touched = bento_api::Touched { ino, generation, version, data: data || touched.data };
@@ -48,7 +52,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// As [`Op::commit`], and ends a placement: blocks of it that lie at or past `end` in the file were not needed and
     /// become free. Nothing of the placement changes before it is certain that the commit happens.
-    pub(crate) fn commit_placement<T>(self, id: PlacementId, end: FileBlock, value: T) -> Result<Committed<T>, Stop> {
+    pub(crate) fn commit_placement<T>(
+        self,
+        id: PlacementId,
+        end: FileBlock,
+        value: T,
+    ) -> Result<Committed<T>, Stop> {
         self.check_credits()?;
         if let Some(placement) = &self.call.placement {
             self.unclaim_placed(placement, end);

@@ -34,7 +34,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let private = self.call.writes.iter().find(|write| write.is_at(block, offset));
         let decoded = match private {
             Some(write) => Inode::decode(write.object(), ino, seed),
-            None => self.platform().read(block, |bytes| Inode::decode(bytes.get(offset..).unwrap_or(&[]), ino, seed)),
+            None => self
+                .platform()
+                .read(block, |bytes| Inode::decode(bytes.get(offset..).unwrap_or(&[]), ino, seed)),
         };
         decoded.map_err(|what| self.corrupt(what, no, ino))
     }
