@@ -7,11 +7,13 @@
 //! - [`oracle`]: the model and the judge.
 //! - [`host`]: workloads on the shipped file system.
 //! - [`check`]: a recovered disk, looked at from all sides.
+//! - [`explore`]: streams of operations that meet.
 //! - [`run`]: workloads and their crash states, many at once.
 
 pub mod ace;
 pub mod check;
 pub mod disk;
+pub mod explore;
 pub mod host;
 pub mod jlang;
 pub mod oracle;

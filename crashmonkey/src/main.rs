@@ -21,6 +21,8 @@ enum Command {
     Gen(command::r#gen::Gen),
     /// Run workloads, cut the power in every way, and judge what recovery makes of it.
     Run(command::run::Run),
+    /// Let streams of operations meet in every order that a seed says, with upgrades, and cut the power.
+    Explore(command::explore::Explore),
     /// Run one failure of an earlier run again, exactly.
     Replay(command::run::Replay),
 }
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Gen(args) => command::r#gen::generate(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => command::run::run(args),
+        Command::Explore(args) => command::explore::explore(args),
         Command::Replay(args) => command::run::replay(args),
     };
     match done {

@@ -1,4 +1,5 @@
 //! The subcommands.
 
+pub mod explore;
 pub mod r#gen;
 pub mod run;

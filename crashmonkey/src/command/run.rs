@@ -235,9 +235,7 @@ pub fn replay(args: &Replay) -> Result<ExitCode> {
         println!("the running system is right");
         return Ok(ExitCode::SUCCESS);
     };
-    for event in executed.history.events.iter().take(crash.events) {
-        println!("{event:?}");
-    }
+    executed.history.listing(crash.events).iter().for_each(|line| println!("{line}"));
     println!("-- the power goes; decisions {:?}", crash.decisions);
     let crashes = Crashes { base: &base, executed: &executed, limits: Limits::default() };
     match crashes.repeat(crash, &mut Examiner::new(&base, 1)) {

@@ -389,8 +389,15 @@ impl<'s> Actor<'s> {
         let from = self.walk_to(from, Last::Itself)?;
         let place = self.walk(to, Last::Itself)?;
         let (dir, name) = place.vacant()?;
-        let done =
-            self.entry(OpKind::Link, |fs, call| fs.link(call, from.ino, dir, Name::new(name)?)).await?;
+        let done = self
+            .entry(OpKind::Link, |fs, call| {
+                // A file that lost its last name meanwhile gets no new one: for the VFS to see, which knows O_TMPFILE.
+                if fs.getattr(call, from.ino)?.nlink == 0 {
+                    return Err(bento_api::Errno::NotFound.into());
+                }
+                fs.link(call, from.ino, dir, Name::new(name)?)
+            })
+            .await?;
         let _ = self.stage.mount.is_left(&done.value);
         Ok(())
     }

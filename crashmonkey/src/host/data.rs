@@ -112,7 +112,7 @@ impl Actor<'_> {
         let _alone = self.lock_data(ino).await;
         let size = self.attr(ino).await?.size;
         if matches!(how, Allocate::Punch | Allocate::Zero | Allocate::ZeroKeepSize) {
-            self.zero_edges(ino, range.start..range.end.min(size)).await?;
+            self.zero_edges(ino, range.start..range.end.min(size.next_multiple_of(BLOCK_BYTES))).await?;
         }
         if matches!(how, Allocate::Reserve | Allocate::Zero) && range.end > size {
             self.zero(ino, size..range.end).await?;

@@ -76,6 +76,11 @@ impl<'s> Actor<'s> {
         }
     }
 
+    /// Lets others go on, for those who only watch.
+    pub async fn give_way(&mut self) {
+        self.switch().await;
+    }
+
     pub(super) async fn lock_data(&mut self, ino: InodeNo) -> DataLock<'s> {
         let stage = self.stage;
         if stage.pace == Pace::Shipped {

@@ -86,6 +86,23 @@ impl History {
         history
     }
 
+    /// The first events, for people.
+    pub fn listing(&self, events: usize) -> Vec<String> {
+        let line = |event: &Event| {
+            let (what, op) = match event {
+                Event::Start(op) => ("begins".to_owned(), op),
+                Event::Join(op) => ("joins".to_owned(), op),
+                Event::End(op, Ok(_)) => ("ends".to_owned(), op),
+                Event::End(op, Err(errno)) => (format!("ends: {errno}"), op),
+            };
+            match self.issued(*op) {
+                Some(issued) => format!("{:>3} stream {}: {} {what}", op.0, issued.stream.0, issued.op),
+                None => format!("{:>3} {what}", op.0),
+            }
+        };
+        self.events.iter().take(events).map(line).collect()
+    }
+
     /// An operation by its name.
     pub fn issued(&self, op: OpId) -> Option<&Issued> {
         self.ops.get(op.0 as usize)

@@ -7,7 +7,7 @@ use bento_api::{BLOCK_BYTES, FileKind, Time};
 use thiserror::Error;
 
 use super::history::OpId;
-use super::state::{Cell, Ino, Inode, Mapping, Stamp, Unsettled};
+use super::state::{Cell, Ino, Inode, Mapping, Stamp, Unsettled, Version};
 use super::timeline::{Oracle, Promise, Snapshot};
 use super::tree::{Node, Tree};
 use crate::disk::{Content, image};
@@ -172,7 +172,11 @@ impl<'a> Judge<'a> {
         let later = self.oracle.timed.get(&file).map_or(&[][..], |all| all);
         let begun =
             |op: OpId| self.oracle.starts.get(op.0 as usize).is_some_and(|start| *start <= self.events);
-        let later: Vec<&(OpId, Time)> = later.iter().filter(|(op, _)| *op > stamp.op && begun(*op)).collect();
+        // Operations that overlap take effect in another order than they began.
+        let order = |op: OpId| self.oracle.order.get(op.0 as usize).copied().unwrap_or(0);
+        let after = order(stamp.op);
+        let later: Vec<&(OpId, Time)> =
+            later.iter().filter(|(op, _)| order(*op) > after && begun(*op)).collect();
         let mut possible = match later.iter().rposition(|(op, _)| self.covered(*op, file, What::Times)) {
             Some(floor) => return later[floor..].iter().map(|(_, time)| *time).collect(),
             None => self.possible(&stamp.time, file, What::Times),
@@ -332,9 +336,10 @@ impl Comparison<'_> {
     fn versions<'c>(&self, cell: &'c Cell, sector: usize) -> impl Iterator<Item = &'c Content> {
         let judge = self.judge;
         let oracle = judge.oracle;
-        let begun = cell.versions.partition_point(|version| {
-            oracle.starts.get(version.op.0 as usize).is_some_and(|start| *start <= judge.events)
-        });
+        let begun = |version: &&Version| {
+            oracle.starts.get(version.op.0 as usize).is_none_or(|start| *start <= judge.events)
+        };
+        let begun = cell.versions.iter().take_while(begun).count();
         let versions = &cell.versions[..begun];
         let floor = versions.iter().rposition(|version| {
             let settled = oracle.settled.get(version.op.0 as usize).copied().flatten();

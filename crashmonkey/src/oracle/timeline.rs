@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bento_api::Time;
+use bento_api::{FileKind, Time};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -77,6 +77,8 @@ pub struct Oracle {
     /// By operation: the state from which on all of it is committed.
     pub(super) settled: Vec<Option<usize>>,
     pub(super) promises: Vec<Promise>,
+    /// By operation: its place among all that took effect, from 1.
+    pub(super) order: Vec<usize>,
     /// Times that operations set in memory, by inode.
     pub(super) timed: BTreeMap<Ino, Vec<(OpId, Time)>>,
     /// Inode numbers that the host saw.
@@ -93,6 +95,8 @@ struct Run<'a> {
     applied: Vec<Option<Effect>>,
     last_join: Vec<Option<usize>>,
     failed: Vec<bool>,
+    /// How often something took effect.
+    effects: usize,
 }
 
 impl Oracle {
@@ -117,6 +121,7 @@ impl Oracle {
             ends: vec![None; ops],
             settled: vec![None; ops],
             promises: Vec::new(),
+            order: vec![0; ops],
             timed: BTreeMap::new(),
             numbers: BTreeMap::new(),
         };
@@ -129,6 +134,7 @@ impl Oracle {
             applied: vec![None; ops],
             last_join: vec![None; ops],
             failed: vec![false; ops],
+            effects: 0,
         };
         for (index, event) in history.events.iter().enumerate() {
             match event {
@@ -209,7 +215,7 @@ impl Run<'_> {
         if first {
             self.apply(op).map_err(|errno| self.disagreement(op, Err(errno), Ok(())))?;
         }
-        let mut changed = first;
+        let mut changed = first || self.stamp_again(op);
         if self.last_join[index] == Some(events) && !self.failed[index] {
             let before = self.model.state.clone();
             self.model.state.settle(op);
@@ -223,12 +229,37 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Each transaction of an operation on data sets the file's times, though another operation may have set them since
+    /// the first; whether it had.
+    fn stamp_again(&mut self, op: OpId) -> bool {
+        let by = self.by(op);
+        let touched = self.applied[op.0 as usize].as_ref().map_or(&[][..], |effect| &effect.touched);
+        let mut changed = false;
+        for (ino, _) in touched.iter().filter(|(_, touch)| *touch == Touch::Content) {
+            let Ok(inode) = self.model.state.get(*ino) else { continue };
+            if inode.kind != FileKind::Regular || (inode.mtime.op, inode.ctime.op) == (op, op) {
+                continue;
+            }
+            if let Ok(inode) = self.model.state.get_mut(*ino) {
+                inode.change_content(op, by.time);
+                changed = true;
+            }
+        }
+        if changed {
+            self.effects += 1;
+            self.oracle.order[op.0 as usize] = self.effects;
+        }
+        changed
+    }
+
     /// Does the operation in the model.
     fn apply(&mut self, op: OpId) -> Result<(), Errno> {
         let index = op.0 as usize;
         let target = self.targets[index].clone().unwrap_or(Err(Errno::INVAL))?;
         let by = self.by(op);
         let effect = self.model.apply(by, &self.history.ops[index].op, &target)?;
+        self.effects += 1;
+        self.oracle.order[index] = self.effects;
         if let Some(ino) = effect.timed {
             self.oracle.timed.entry(ino).or_default().push((op, by.time));
         }
@@ -249,7 +280,7 @@ impl Run<'_> {
 
     fn success(&mut self, events: usize, op: OpId, number: Option<u64>) -> Result<(), Disagreement> {
         let index = op.0 as usize;
-        if self.applied[index].is_none() {
+        if self.applied[index].is_none() && !self.was_idle(op) {
             self.apply(op).map_err(|errno| self.disagreement(op, Err(errno), Ok(())))?;
             let visible = |effect: &Effect| !effect.touched.is_empty() || effect.timed.is_some();
             if self.applied[index].as_ref().is_some_and(visible) {
@@ -264,6 +295,32 @@ impl Run<'_> {
             self.oracle.promises.push(promise);
         }
         Ok(())
+    }
+
+    /// Whether an operation without a transaction changed nothing at some moment between its start and now, though it
+    /// would not do so, or fail, now: others ran beside it.
+    fn was_idle(&mut self, op: OpId) -> bool {
+        let index = op.0 as usize;
+        let Some(Ok(target)) = self.targets[index].clone() else { return false };
+        let by = self.by(op);
+        let line = &self.history.ops[index].op;
+        let mut now = self.model.clone();
+        if now.apply(by, line, &target).is_ok() {
+            return false;
+        }
+        for state in self.oracle.last_state(self.oracle.starts[index])..self.oracle.snapshots.len() {
+            let mut then = self.model.clone();
+            then.state = self.oracle.snapshots[state].state.clone();
+            if let Ok(effect) = then.apply(by, line, &target)
+                && effect.touched.is_empty()
+                && effect.timed.is_none()
+            {
+                self.model.fds = then.fds;
+                self.applied[index] = Some(effect);
+                return true;
+            }
+        }
+        false
     }
 
     fn failure(&mut self, events: usize, op: OpId, errno: Errno) -> Result<(), Disagreement> {
