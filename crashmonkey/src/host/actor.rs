@@ -347,7 +347,7 @@ impl<'s> Actor<'s> {
                     return Ok(Some(number));
                 }
                 // Somebody was faster.
-                Err(Errno::EXIST) if !exclusive => place = self.walk(path, last)?,
+                Err(Errno::EXIST) if !exclusive => place = self.look_again(place)?,
                 Err(errno) => return Err(errno),
             }
         }

@@ -78,6 +78,15 @@ impl Actor<'_> {
         self.walk(path, last)?.found.ok_or(Errno::NOENT)
     }
 
+    /// Looks again where a walk ended.
+    pub(super) fn look_again(&mut self, place: Place) -> Result<Place, Errno> {
+        let found = match self.look(place.dir, &place.name) {
+            Err(Errno::NOENT) => None,
+            found => Some(found?),
+        };
+        Ok(Place { found, ..place })
+    }
+
     /// Looks a name up; no directory is the root's.
     fn look(&mut self, dir: InodeNo, name: &str) -> Result<Attr, Errno> {
         let mount = &self.stage.mount;

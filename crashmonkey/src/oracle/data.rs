@@ -131,7 +131,7 @@ impl Model {
         let end = off.checked_add(len).filter(|end| *end <= MAX_SIZE).ok_or(Errno::FBIG)?;
         let zero = mode.contains(FallocMode::ZERO_RANGE);
         if punch || zero {
-            self.clear_range(by.op, ino, off..end, if punch { Mapping::Hole } else { Mapping::Unwritten })?;
+            self.clear_range(by.op, ino, off..end, if punch { Mapping::Hole } else { Mapping::Unwritten(None) })?;
         }
         if !punch {
             self.reserve(by.op, ino, blocks_of(off, end))?;
@@ -157,7 +157,7 @@ impl Model {
         let inode = self.state.get_mut(ino)?;
         for block in blocks {
             if inode.mapping(block) == Mapping::Hole {
-                inode.map(op, block, Mapping::Unwritten);
+                inode.map(op, block, Mapping::Unwritten(None));
             }
         }
         Ok(())
@@ -177,9 +177,13 @@ impl Model {
         let mapped: Vec<u64> =
             inode.blocks.range(whole.start..whole.end.max(whole.start)).map(|(b, _)| *b).collect();
         for block in mapped {
-            if inode.mapping(block) != Mapping::Hole {
-                inode.map(op, block, to);
-            }
+            let to = match (inode.mapping(block), to) {
+                (Mapping::Hole, _) => continue,
+                (Mapping::Data(cell), Mapping::Unwritten(_)) => Mapping::Unwritten(Some(cell)),
+                (kept @ Mapping::Unwritten(_), Mapping::Unwritten(_)) => kept,
+                (_, to) => to,
+            };
+            inode.map(op, block, to);
         }
         Ok(())
     }
@@ -211,7 +215,14 @@ impl Model {
             let part = range.start.max(start)..range.end.min(start + BLOCK_BYTES);
             match self.state.get(ino)?.mapping(block) {
                 Mapping::Data(cell) => self.overwrite(op, cell, &part, part.end > size, bytes),
-                Mapping::Hole | Mapping::Unwritten => {
+                Mapping::Unwritten(Some(cell)) => {
+                    let start = block * BLOCK_BYTES;
+                    self.overwrite(op, cell, &(start..start + BLOCK_BYTES), true, Bytes::Zeros);
+                    self.overwrite(op, cell, &part, true, bytes);
+                    self.state.get_mut(ino)?.map(op, block, Mapping::Data(cell));
+                    grew = true;
+                }
+                Mapping::Hole | Mapping::Unwritten(None) => {
                     let cell = CellId(u32::try_from(self.cells.len()).map_err(|_| Errno::NOMEM)?);
                     self.cells.push(Cell { ino, block, versions: Vec::new() });
                     self.overwrite(op, cell, &part, true, bytes);

@@ -283,7 +283,8 @@ impl Comparison<'_> {
         for (field, stamp, found) in
             [("mtime", &inode.mtime, node.mtime), ("ctime", &inode.ctime, node.ctime)]
         {
-            let possible = self.judge.times(stamp, ino);
+            let mut possible = self.judge.times(stamp, ino);
+            possible.extend(self.judge.oracle.contested.get(&ino).into_iter().flatten());
             if !possible.contains(&found) {
                 self.note(path, field, Times(&possible), Times(&[found]));
             }
@@ -355,7 +356,7 @@ impl Comparison<'_> {
         for mapping in possible {
             match mapping {
                 Mapping::Hole => words.push("a hole".to_owned()),
-                Mapping::Unwritten => words.push("zeros".to_owned()),
+                Mapping::Unwritten(_) => words.push("zeros".to_owned()),
                 Mapping::Data(id) => {
                     let versions =
                         self.judge.oracle.cells.get(id.0 as usize).map_or(&[][..], |c| &c.versions);

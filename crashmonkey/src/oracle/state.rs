@@ -58,8 +58,9 @@ impl Cell {
 pub enum Mapping {
     /// Nothing.
     Hole,
-    /// A block that reads as zeros.
-    Unwritten,
+    /// A block that reads as zeros; with the cell whose device block it is, if it had data before: what is written there
+    /// next may be on the medium while the block still counts as data.
+    Unwritten(Option<CellId>),
     /// A block with data.
     Data(CellId),
 }

@@ -81,6 +81,8 @@ pub struct Oracle {
     pub(super) order: Vec<usize>,
     /// Times that operations set in memory, by inode.
     pub(super) timed: BTreeMap<Ino, Vec<(OpId, Time)>>,
+    /// Times of operations on one inode that overlapped: any of them may be the one that stays.
+    pub(super) contested: BTreeMap<Ino, Vec<Time>>,
     /// Inode numbers that the host saw.
     pub(super) numbers: BTreeMap<Ino, u64>,
 }
@@ -123,6 +125,7 @@ impl Oracle {
             promises: Vec::new(),
             order: vec![0; ops],
             timed: BTreeMap::new(),
+            contested: BTreeMap::new(),
             numbers: BTreeMap::new(),
         };
         let mut run = Run {
@@ -252,6 +255,17 @@ impl Run<'_> {
         changed
     }
 
+    /// An operation on data may set times in memory as its last step; if another one set them meanwhile, either stays.
+    fn contest(&mut self, op: OpId) {
+        let by = self.by(op);
+        let Some(ino) = self.applied[op.0 as usize].as_ref().and_then(|effect| effect.timed) else { return };
+        let Ok(inode) = self.model.state.get(ino) else { return };
+        if (inode.mtime.op, inode.ctime.op) != (op, op) {
+            let times = [by.time, inode.mtime.time.now, inode.ctime.time.now];
+            self.oracle.contested.entry(ino).or_default().extend(times);
+        }
+    }
+
     /// Does the operation in the model.
     fn apply(&mut self, op: OpId) -> Result<(), Errno> {
         let index = op.0 as usize;
@@ -287,6 +301,7 @@ impl Run<'_> {
                 self.push(events, op);
             }
         }
+        self.contest(op);
         let opened = self.applied[index].as_ref().and_then(|effect| effect.opened);
         if let (Some(ino), Some(number)) = (opened, number) {
             self.oracle.numbers.insert(ino, number);
