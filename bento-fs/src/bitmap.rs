@@ -12,7 +12,7 @@
 //! # Crash
 //! A claim that was not merged leaves nothing. A freed run stays busy until the freeing batch is durable (blocks that
 //! were never in the log) or until the durable tail has passed it (blocks that were: recovery could write them again).
-use crate::format::geometry::INODES_PER_BLOCK;
+use crate::format::geometry::{FIRST_INODE, INODES_PER_BLOCK};
 use crate::format::num::index32;
 use crate::format::{BlockKind, Corruption, Geometry, block, group};
 use crate::op::{Locked, Op};
@@ -163,13 +163,22 @@ fn next(words: &[u64], from: u32, to: u32, set: bool) -> Option<u32> {
 }
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
-    /// Pins a group's allocation block, and fills the busy bitmaps from it at first use.
+    /// Pins a group's allocation block, and fills the busy bitmaps from it at first use, if it makes sense: of one that
+    /// does not, bits of metadata or of reserved inodes might be handed out.
     pub(crate) fn load_group(&mut self, no: GroupNo) -> Result<P::Block, Stop> {
         let at = self.volume.geometry.alloc_block(no).ok_or(Errno::Invalid)?;
         let block = self.meta(at, BlockKind::Alloc, no.into())?;
         let platform = self.platform();
         if !platform.with_group(no, |busy| *busy.loaded)? {
-            platform.read(block, |bytes| platform.with_group(no, |busy| fill(busy, bytes)))?;
+            let geometry = self.volume.geometry;
+            let checked = platform.read(block, |bytes| {
+                group::check_alloc(bytes, &geometry, no)
+                    .map(|_| platform.with_group(no, |busy| fill(busy, bytes)))
+            });
+            match checked {
+                Ok(filled) => filled?,
+                Err(what) => return Err(self.corrupt(what, at, InodeNo(0))),
+            }
         }
         Ok(block)
     }
@@ -220,8 +229,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             found = self.search_groups(near, Map::Inodes, 0, 1)?;
         }
         let Some((group, run)) = found else { return Err(self.no_space(Map::Inodes)) };
-        let ino = self.volume.geometry.ino(group, run.start).ok_or(Errno::Capacity)?;
-        Ok(self.claimed(ino))
+        let geometry = self.volume.geometry;
+        match geometry.ino(group, run.start).filter(|ino| ino.0 >= FIRST_INODE.into()) {
+            Some(ino) => Ok(self.claimed(ino)),
+            None => {
+                let at = geometry.alloc_block(group).unwrap_or_default();
+                Err(self.corrupt(Corruption::GroupInodeUsed, at, InodeNo(0)))
+            }
+        }
     }
 
     fn claim_in(

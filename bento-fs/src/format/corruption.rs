@@ -64,7 +64,7 @@ corruptions! {
     201 LogSlotMagic "a log header's magic is wrong",
     202 LogSlotChecksum "a log header's checksum is wrong",
     203 LogSlotVersion "a log header has an unknown version",
-    204 LogSlotTail "a log header's tail is out of range",
+    204 LogSlotTail "a log header's counter or tail is out of range",
     205 LogSlotUnused "unused bytes of a log header are not zero",
     206 LogRecordMagic "a log record's magic is wrong",
     207 LogRecordChecksum "a log record's checksum is wrong",

@@ -199,7 +199,9 @@ impl LogHeader {
         if raw.version.get() != VERSION {
             return Err(Corruption::LogSlotVersion);
         }
-        if raw.tail_seq.get() == 0 || raw.tail_seq.get() == u64::MAX || raw.tail_at.get() > u64::MAX >> 1 {
+        // Whatever counts up has room to: a header behind the last number would be older than this one.
+        let ends = [raw.tail_at.get(), raw.counter.get()].into_iter().any(|number| number > u64::MAX >> 1);
+        if raw.tail_seq.get() == 0 || raw.tail_seq.get() == u64::MAX || ends {
             return Err(Corruption::LogSlotTail);
         }
         if raw.unused0.get() != 0 || !all_zero(&raw.unused1) {
