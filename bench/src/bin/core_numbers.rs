@@ -116,8 +116,10 @@ fn main() {
             println!("{numbers:#}");
         }
         Some("churn") => churn(&Volume::new(1024), "dir", COUNT, 50),
+        Some("one") => println!("{:.0} operations a second", threads(1)),
+        Some("two") => println!("{:.0} operations a second", threads(2)),
         Some(other) => {
-            eprintln!("core-numbers: no operation is called '{other}'; there is 'churn'");
+            eprintln!("core-numbers: no operation is called '{other}'; there are churn, one and two");
             std::process::exit(2);
         }
     }
