@@ -10,11 +10,14 @@ pub struct Few<T, const N: usize> {
 
 impl<T, const N: usize> Default for Few<T, N> {
     fn default() -> Self {
-        Self { items: [const { None }; N], len: 0 }
+        Self::EMPTY
     }
 }
 
 impl<T, const N: usize> Few<T, N> {
+    /// None yet. A constant can be copied to where it is to be without passing over a stack.
+    pub const EMPTY: Self = Self { items: [const { None }; N], len: 0 };
+
     /// Appends; says where. A full vector is an outgrown capacity.
     pub fn push(&mut self, item: T) -> Result<usize, Errno> {
         let at = self.len;

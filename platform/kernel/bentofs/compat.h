@@ -1,18 +1,79 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Everything that differs between the supported kernels. */
+/* Everything that differs between the supported kernels: 6.1, 6.12, 7.2. */
 #ifndef BENTO_COMPAT_H
 #define BENTO_COMPAT_H
 
+#include <linux/fs.h>
+#include <linux/iomap.h>
 #include <linux/module.h>
 #include <linux/version.h>
+#include <linux/xattr.h>
 
-/* The name of a symbol namespace became a string in 6.13. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#define BENTO_SINCE(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
+
+/* The name of a symbol namespace became a string. */
+#if BENTO_SINCE(6, 13)
 #define BENTO_EXPORT(symbol) EXPORT_SYMBOL_NS_GPL(symbol, "BENTO")
 #define BENTO_IMPORT() MODULE_IMPORT_NS("BENTO")
 #else
 #define BENTO_EXPORT(symbol) EXPORT_SYMBOL_NS_GPL(symbol, BENTO)
 #define BENTO_IMPORT() MODULE_IMPORT_NS(BENTO)
+#endif
+
+/* How a mount maps owners got a type of its own. */
+#if BENTO_SINCE(6, 3)
+typedef struct mnt_idmap bento_idmap;
+#else
+typedef struct user_namespace bento_idmap;
+#endif
+
+#if BENTO_SINCE(6, 6)
+#define bento_fillattr(idmap, mask, inode, stat) generic_fillattr(idmap, mask, inode, stat)
+#else
+#define bento_fillattr(idmap, mask, inode, stat) generic_fillattr(idmap, inode, stat)
+#endif
+
+/* Times are set through functions. */
+#if BENTO_SINCE(6, 7)
+#define bento_set_atime(inode, time) inode_set_atime_to_ts(inode, time)
+#define bento_set_mtime(inode, time) inode_set_mtime_to_ts(inode, time)
+#define bento_set_ctime(inode, time) inode_set_ctime_to_ts(inode, time)
+#else
+#define bento_set_atime(inode, time) ((inode)->i_atime = (time))
+#define bento_set_mtime(inode, time) ((inode)->i_mtime = (time))
+#define bento_set_ctime(inode, time) ((inode)->i_ctime = (time))
+#endif
+
+#if BENTO_SINCE(6, 7)
+#define BENTO_XATTR_CONST const
+#else
+#define BENTO_XATTR_CONST
+#endif
+
+#if BENTO_SINCE(6, 5)
+#define bento_splice_read filemap_splice_read
+#else
+#define bento_splice_read generic_file_splice_read
+#endif
+
+/* The state of an inode is read through a function. */
+#if BENTO_SINCE(6, 19)
+#define bento_is_new(inode) (inode_state_read_once(inode) & I_NEW)
+#else
+#define bento_is_new(inode) (READ_ONCE((inode)->i_state) & I_NEW)
+#endif
+
+/* Reading a folio says nothing back since its errors are the bio's. */
+#if BENTO_SINCE(6, 17)
+static inline int bento_read_folio(struct folio *folio, const struct iomap_ops *ops)
+{
+	iomap_bio_read_folio(folio, ops);
+	return 0;
+}
+#define bento_readahead(control, ops) iomap_bio_readahead(control, ops)
+#else
+#define bento_read_folio(folio, ops) iomap_read_folio(folio, ops)
+#define bento_readahead(control, ops) iomap_readahead(control, ops)
 #endif
 
 #endif

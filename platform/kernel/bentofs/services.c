@@ -1,34 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Services of the kernel, in the form in which Rust calls them. */
-#include <linux/bug.h>
+/* The kernel's log, the way out of a panic, and the module itself. */
 #include <linux/init.h>
 #include <linux/printk.h>
+#include <linux/ratelimit.h>
 
-#include "bentofs.h"
+#include "internal.h"
 
-void bento_print(int level, const u8 *text, size_t length)
+/* Every call there is; only a panic walks it. */
+static LIST_HEAD(calls);
+static DEFINE_SPINLOCK(calls_lock);
+
+void bento_print(u32 level, const u8 *text, size_t bytes)
 {
-	printk("%c%cBENTO: %.*s\n", KERN_SOH_ASCII, '0' + (level & 7), (int)length, text);
+	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 50);
+
+	if (__ratelimit(&limit))
+		printk("%c%cBENTO: %.*s\n", KERN_SOH_ASCII, '0' + (level & 7), (int)bytes, text);
 }
 BENTO_EXPORT(bento_print);
+
+void bk_panic_add(struct bk_call *c)
+{
+	spin_lock(&calls_lock);
+	list_add(&c->all, &calls);
+	spin_unlock(&calls_lock);
+}
+
+void bk_panic_remove(struct bk_call *c)
+{
+	spin_lock(&calls_lock);
+	list_del(&c->all);
+	spin_unlock(&calls_lock);
+}
+
+static struct bk_call *call_of_current(void)
+{
+	struct bk_call *c, *found = NULL;
+
+	spin_lock(&calls_lock);
+	list_for_each_entry(c, &calls, all) {
+		if (READ_ONCE(c->task) == current && c->sp) {
+			found = c;
+			break;
+		}
+	}
+	spin_unlock(&calls_lock);
+	return found;
+}
 
 /* The end of a Rust panic. Rust does not know that this returns to nobody: see its caller. */
 void bento_panicked(void)
 {
-	BUG();
+	struct bk_call *c = call_of_current();
+
+	/* Outside an entry (a mount), or again in the release below: nothing can be given back. */
+	if (!c || c->panicking)
+		BUG();
+	c->panicking = true;
+	bk_err(c->mount, "a panic; held: group %d, latches %u, locks %u, batch %llu", !!c->group, c->latch_count,
+	       c->lock_count, c->joined);
+	bk_release_held(c);
+	bento_escape(&c->sp, BK_PANICKED);
 }
 BENTO_EXPORT(bento_panicked);
 
+void bento_report(struct bento_call *call, u32 what, u64 block, u64 ino)
+{
+	struct bento_mount *m = bk_of(call)->mount;
+
+	if (atomic64_inc_return(&m->reports) <= 64)
+		bk_err(m, "problem %u in block %llu, inode %llu", what, block, ino);
+}
+BENTO_EXPORT(bento_report);
+
 static int __init bentofs_init(void)
 {
-	return 0;
+	return bk_super_init();
 }
 
 static void __exit bentofs_exit(void)
 {
+	bk_super_exit();
 }
 
 module_init(bentofs_init);
 module_exit(bentofs_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("BentoFS: the VFS side of Bento's file systems");
+MODULE_ALIAS_FS("bento");

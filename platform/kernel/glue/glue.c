@@ -5,7 +5,7 @@
 #include <linux/printk.h>
 #include <linux/slab.h>
 
-#include "bentofs.h"
+#include "register.h"
 
 #define BLOCK 4096
 
@@ -27,12 +27,12 @@ static int __init glue_init(void)
 		pr_err("BENTO: checksum %08x differs from the kernel's %08x\n", ours, kernels);
 		return -EINVAL;
 	}
-	pr_info("BENTO: checksum %08x agrees with the kernel's\n", ours);
-	return 0;
+	return bento_register(THIS_MODULE, bento_rust_registration());
 }
 
 static void __exit glue_exit(void)
 {
+	bento_unregister(bento_rust_registration());
 }
 
 module_init(glue_init);

@@ -1,6 +1,35 @@
 //! libBentoFS and libBentoKS: the platform of a file system inside the Linux kernel.
 //!
-//! This workspace holds the only `unsafe` of the kernel's side.
+//! *libBentoKS* (`platform`, `disk`) is the containers, which C keeps, as safe Rust: whatever an attempt takes, C
+//! notes in the call before it hands it out. *libBentoFS* (`thunks`, `register`) turns C's raw calls into calls of
+//! the file system. This workspace holds the only `unsafe` of the kernel's side.
+//!
+//! # Panics
+//! A panic ends the entry without running destructors: C gives back what the call notes, and jumps out of the
+//! entry. So nothing here owns anything, and nothing here needs a `Drop`.
 #![no_std]
 
+mod disk;
 mod panic;
+mod platform;
+mod register;
+mod thunks;
+
+pub use platform::KCall;
+pub use register::registration;
+
+/// The registration of a module's file system, for its C part.
+#[macro_export]
+macro_rules! module {
+    ($variant:ty) => {
+        static REGISTRATION: $crate::Registered = $crate::registration::<$variant>();
+
+        /// What the module registers.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn bento_rust_registration() -> *const $crate::Registered {
+            &REGISTRATION
+        }
+    };
+}
+
+pub use register::Registered;

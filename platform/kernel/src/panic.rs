@@ -3,17 +3,27 @@
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 
-unsafe extern "C" {
-    fn bento_print(level: i32, text: *const u8, length: usize);
-    fn bento_panicked();
-}
+use bento_kernel_abi as c;
 
-const ALERT: i32 = 1;
+const ALERT: u32 = 1;
+/// A line that says why something was refused.
+pub(crate) const ERROR: u32 = 3;
 
 /// A line of the kernel's log; what does not fit is cut off. No allocation: the allocator may be what failed.
-struct Line {
+pub(crate) struct Line {
     text: [u8; 240],
     length: usize,
+}
+
+impl Line {
+    pub(crate) fn new() -> Self {
+        Self { text: [0; 240], length: 0 }
+    }
+
+    pub(crate) fn print(&self, level: u32) {
+        // SAFETY: the text is initialised for that length, and C copies it.
+        unsafe { c::bento_print(level, self.text.as_ptr(), self.length) }
+    }
 }
 
 impl Write for Line {
@@ -29,14 +39,13 @@ impl Write for Line {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let mut line = Line { text: [0; 240], length: 0 };
+    let mut line = Line::new();
     // It cannot fail: what is too long is cut.
     let _ = write!(line, "{info}");
-    // SAFETY: the text is initialised for that length, and C copies it.
-    unsafe { bento_print(ALERT, line.text.as_ptr(), line.length) };
+    line.print(ALERT);
     // SAFETY: no arguments. It is not declared as never returning, because objtool knows no such function
     // outside its own list: the trap after it is what ends this function for objtool.
-    unsafe { bento_panicked() };
+    unsafe { c::bento_panicked() };
     // SAFETY: never reached, and a trap touches nothing.
     unsafe { core::arch::asm!("ud2", options(noreturn)) }
 }

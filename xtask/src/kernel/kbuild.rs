@@ -49,6 +49,8 @@ pub fn build(places: &Places, kernel: Kernel) -> Result<Modules> {
 
     let base = dir.join("bentofs");
     copy_changed(&source.join("bentofs"), &base)?;
+    // Both languages' declarations have one source.
+    write_if_changed(&base.join("bentofs.h"), bento_kernel_abi::Header.to_string().as_bytes())?;
     make(&tree, &base, &[])?;
     let symbols = format!("KBUILD_EXTRA_SYMBOLS={}", base.join("Module.symvers").display());
     let mut files = vec![base.join("bentofs.ko")];

@@ -1,7 +1,7 @@
 //! `bento_fs.ko`: the Bento file system as a kernel module.
 #![no_std]
 
-use bento_kernel as _;
+bento_kernel::module!(bento_fs::Plain);
 
 /// The checksum of the block at `data`.
 ///

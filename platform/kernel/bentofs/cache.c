@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Cached blocks: which are there, bringing them in, letting them go. */
+#include "internal.h"
+
+/* Blocks that one insertion looks at to find some to drop. */
+#define STEPS 64
+
+int bk_io(struct block_device *bdev, u64 no, struct page *page, blk_opf_t opf)
+{
+	struct bio_vec vec;
+	struct bio bio;
+	int error;
+
+	bio_init(&bio, bdev, &vec, 1, opf);
+	bio.bi_iter.bi_sector = no << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
+	__bio_add_page(&bio, page, BENTO_BLOCK, 0);
+	error = submit_bio_wait(&bio);
+	bio_uninit(&bio);
+	return error;
+}
+
+struct bk_block *bk_block_new(u64 no)
+{
+	struct bk_block *block = kzalloc(sizeof(*block), GFP_NOFS | __GFP_NOFAIL);
+
+	block->rust.no = no;
+	atomic_set(&block->refs, 1);
+	rwlock_init(&block->latch);
+	return block;
+}
+
+void bk_put(struct bk_block *block)
+{
+	if (!atomic_dec_and_test(&block->refs))
+		return;
+	while (block->frozen_count)
+		put_page(block->frozen[--block->frozen_count].page);
+	if (block->page)
+		put_page(block->page);
+	kfree_rcu(block, rcu);
+}
+
+static struct bk_block *lookup(struct bento_mount *m, u64 no)
+{
+	struct bk_block *block;
+
+	rcu_read_lock();
+	block = xa_load(&m->cache, no);
+	if (block && !atomic_inc_not_zero(&block->refs))
+		block = NULL;
+	rcu_read_unlock();
+	return block;
+}
+
+static bool is_clean(struct bk_block *block)
+{
+	bool clean = false;
+
+	if (read_trylock(&block->latch)) {
+		clean = !block->tag && !block->frozen_count;
+		read_unlock(&block->latch);
+	}
+	return clean;
+}
+
+/* Drops up to two blocks that are clean and not pinned, found by a clock. */
+static void make_room(struct bento_mount *m)
+{
+	unsigned long no = READ_ONCE(m->cache_hand);
+	struct bk_block *block;
+	int step, dropped = 0;
+
+	if (atomic_long_read(&m->cached) <= m->cache_most)
+		return;
+	for (step = 0; step < STEPS && dropped < 2; step++) {
+		struct bk_block *victim = NULL;
+
+		rcu_read_lock();
+		block = xa_find_after(&m->cache, &no, ULONG_MAX, XA_PRESENT);
+		if (!block)
+			no = 0;
+		else if (block->used)
+			block->used = false;
+		else if (READ_ONCE(block->state) == BK_READY && is_clean(block) &&
+			 atomic_cmpxchg(&block->refs, 1, 0) == 1)
+			victim = block;
+		rcu_read_unlock();
+		if (!victim)
+			continue;
+		/* Nobody can get a reference any more; whoever still finds it takes it for missing. */
+		xa_cmpxchg(&m->cache, no, victim, NULL, 0);
+		atomic_long_dec(&m->cached);
+		atomic64_inc(&m->evicted);
+		WRITE_ONCE(victim->gone, true);
+		atomic_set(&victim->refs, 1);
+		bk_put(victim);
+		dropped++;
+	}
+	WRITE_ONCE(m->cache_hand, no);
+}
+
+static int load(struct bento_mount *m, struct bk_block *block, bool zeroed)
+{
+	int error = 0;
+
+	block->page = alloc_page(GFP_NOFS | __GFP_NOFAIL | (zeroed ? __GFP_ZERO : 0));
+	if (zeroed)
+		block->rust.verified = 1;
+	else if (block->rust.no >= m->blocks)
+		error = -EIO;
+	else
+		error = bk_io(m->bdev, block->rust.no, block->page, REQ_OP_READ | REQ_META | REQ_PRIO);
+	atomic64_inc(&m->fetched);
+	if (error) {
+		WRITE_ONCE(block->gone, true);
+		if (xa_cmpxchg(&m->cache, block->rust.no, block, NULL, 0) == block) {
+			atomic_long_dec(&m->cached);
+			bk_put(block);
+		}
+	}
+	smp_store_release(&block->state, error ? BK_FAILED : BK_READY);
+	wake_up_var(&block->state);
+	return error;
+}
+
+/* Brings a block into the cache and pins it. Whoever misses the same block shares one read. */
+struct bk_block *bk_fetch(struct bento_mount *m, u64 no, bool zeroed, int *error)
+{
+	for (;;) {
+		struct bk_block *block = lookup(m, no), *there;
+
+		if (block) {
+			wait_var_event(&block->state, smp_load_acquire(&block->state) != BK_LOADING);
+			if (block->state == BK_READY && !READ_ONCE(block->gone))
+				return block;
+			*error = block->state == BK_FAILED ? -EIO : 0;
+			bk_put(block);
+			if (*error)
+				return NULL;
+			cond_resched();
+			continue;
+		}
+		block = bk_block_new(no);
+		atomic_inc(&block->refs);
+		there = xa_cmpxchg(&m->cache, no, NULL, block, GFP_NOFS | __GFP_NOFAIL);
+		if (there) {
+			bk_put(block);
+			bk_put(block);
+			*error = xa_err(there);
+			if (*error)
+				return NULL;
+			cond_resched();
+			continue;
+		}
+		atomic_long_inc(&m->cached);
+		make_room(m);
+		*error = load(m, block, zeroed);
+		if (!*error && !READ_ONCE(block->gone))
+			return block;
+		bk_put(block);
+		if (*error)
+			return NULL;
+	}
+}
+
+static void forget(struct bento_mount *m, struct bk_block *block)
+{
+	if (!block || xa_is_err(block))
+		return;
+	WRITE_ONCE(block->gone, true);
+	atomic_long_dec(&m->cached);
+	bk_put(block);
+}
+
+/* Shows a new block to all. It is in the batch already, so without memory for its place the mount must end. */
+void bk_publish(struct bento_mount *m, struct bk_block *block)
+{
+	struct bk_block *old;
+
+	block->rust.verified = 1;
+	block->unseen = false;
+	atomic_inc(&block->refs);
+	old = xa_store(&m->cache, block->rust.no, block, GFP_ATOMIC | __GFP_HIGH);
+	if (xa_is_err(old)) {
+		bk_put(block);
+		WRITE_ONCE(m->poisoned, true);
+		bk_shut_down(m);
+		return;
+	}
+	atomic_long_inc(&m->cached);
+	forget(m, old);
+}
+
+void bk_drop_run(struct bento_mount *m, u64 start, u32 count)
+{
+	unsigned long no = start;
+	struct bk_block *block;
+
+	xa_for_each_range(&m->cache, no, block, start, start + count - 1)
+		forget(m, xa_erase(&m->cache, no));
+}
+
+/* Lays a block over the device: it stays until the end of the mount, which writes nothing. */
+int bk_overlay(struct bento_mount *m, u64 no, const void *from)
+{
+	struct bk_block *block = bk_block_new(no);
+
+	block->page = alloc_page(GFP_KERNEL);
+	if (!block->page) {
+		bk_put(block);
+		return -ENOMEM;
+	}
+	memcpy(page_address(block->page), from, BENTO_BLOCK);
+	block->state = BK_READY;
+	atomic_inc(&block->refs);
+	atomic_long_inc(&m->cached);
+	forget(m, xa_store(&m->cache, no, block, GFP_KERNEL | __GFP_NOFAIL));
+	return 0;
+}
+
+void bk_cache_destroy(struct bento_mount *m)
+{
+	struct bk_block *block;
+	unsigned long no;
+
+	xa_for_each(&m->cache, no, block) {
+		xa_erase(&m->cache, no);
+		atomic_set(&block->refs, 1);
+		bk_put(block);
+	}
+	xa_destroy(&m->cache);
+}
+
+/* The device of mount and unmount. */
+
+u64 bento_disk_blocks(struct bento_disk *disk)
+{
+	return bdev_nr_bytes(disk->bdev) >> BENTO_BLOCK_BITS;
+}
+BENTO_EXPORT(bento_disk_blocks);
+
+s32 bento_disk_read(struct bento_disk *disk, u64 no, u8 *to)
+{
+	int error = no < bento_disk_blocks(disk) ? bk_io(disk->bdev, no, disk->page, REQ_OP_READ | REQ_META) : -EIO;
+
+	if (!error)
+		memcpy(to, page_address(disk->page), BENTO_BLOCK);
+	return error;
+}
+BENTO_EXPORT(bento_disk_read);
+
+s32 bento_disk_write(struct bento_disk *disk, u64 no, const u8 *from)
+{
+	if (disk->mount->read_only || no >= bento_disk_blocks(disk))
+		return -EIO;
+	memcpy(page_address(disk->page), from, BENTO_BLOCK);
+	return bk_io(disk->bdev, no, disk->page, REQ_OP_WRITE | REQ_META | REQ_SYNC);
+}
+BENTO_EXPORT(bento_disk_write);
+
+s32 bento_disk_flush(struct bento_disk *disk)
+{
+	return disk->mount->read_only ? 0 : blkdev_issue_flush(disk->bdev);
+}
+BENTO_EXPORT(bento_disk_flush);
+
+s32 bento_disk_overlay(struct bento_disk *disk, u64 no, const u8 *from)
+{
+	return bk_overlay(disk->mount, no, from);
+}
+BENTO_EXPORT(bento_disk_overlay);
+
+/* An entry's side. */
+
+s32 bento_pin(struct bento_call *call, u64 no, struct bento_block **to)
+{
+	struct bk_call *c = bk_of(call);
+	struct bk_block *block;
+	u32 at;
+
+	for (at = c->pin_count; at--;) {
+		block = c->pins[at];
+		if (block->rust.no == no && !READ_ONCE(block->gone)) {
+			*to = &block->rust;
+			return 0;
+		}
+	}
+	block = lookup(c->mount, no);
+	if (!block)
+		return 1;
+	if (smp_load_acquire(&block->state) != BK_READY || READ_ONCE(block->gone)) {
+		bk_put(block);
+		return 1;
+	}
+	if (c->pin_count == BENTO_PINS_MOST) {
+		bk_put(block);
+		return -EOVERFLOW;
+	}
+	block->used = true;
+	c->pins[c->pin_count++] = block;
+	*to = &block->rust;
+	return 0;
+}
+BENTO_EXPORT(bento_pin);
+
+s32 bento_fresh(struct bento_call *call, u64 no, struct bento_block **to)
+{
+	struct bk_call *c = bk_of(call);
+	struct bk_block *block;
+
+	if (c->pin_count == BENTO_PINS_MOST)
+		return -EOVERFLOW;
+	block = bk_block_new(no);
+	block->page = bk_spare(c);
+	if (!block->page) {
+		bk_put(block);
+		return -EOVERFLOW;
+	}
+	block->unseen = true;
+	block->used = true;
+	block->state = BK_READY;
+	c->pins[c->pin_count++] = block;
+	*to = &block->rust;
+	return 0;
+}
+BENTO_EXPORT(bento_fresh);

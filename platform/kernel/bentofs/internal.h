@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * BentoFS: the state of a mount, in containers that know no format, and the way into Rust.
+ *
+ * Locking: i_rwsem -> (line for credits) -> driving -> gate -> rename -> node lock (by number) -> join -> latch
+ * -> group | slot | running | frees, which are leaves. Latch, group and slot are spinning locks. Nothing inside the
+ * gate waits for I/O.
+ */
+#ifndef BENTO_INTERNAL_H
+#define BENTO_INTERNAL_H
+
+#include <linux/atomic.h>
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rwsem.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "bentofs.h"
+#include "compat.h"
+
+#define BENTO_BLOCK 4096
+#define BENTO_BLOCK_BITS 12
+/* Pages that one attempt can take, and that a call keeps in reserve. */
+#define BK_PAGES 128
+#define BK_RESERVE 208
+/* Requests that one step of the journal lists: its blocks, its headers, its flushes. */
+#define BK_REQUESTS 192
+#define BK_LATCHES 2
+/* What an entry answers after a panic. */
+#define BK_PANICKED (-100117)
+
+enum bk_state { BK_LOADING, BK_READY, BK_FAILED };
+
+/* A durable version that is not home yet. */
+struct bk_version {
+	struct page *page;
+	u64 seq;
+	/* The oldest batch whose version of this block this one makes superfluous. */
+	u64 oldest;
+};
+
+/* A cached block: what readers see, and older versions that are still needed. */
+struct bk_block {
+	struct bento_block rust;
+	atomic_t refs;
+	int state;
+	/* Left the cache: its number may mean another block. */
+	bool gone;
+	/* Not in the cache yet: a new block of an attempt that has not merged. */
+	bool unseen;
+	bool used;
+	/* Guards all that follows, but for the home. */
+	rwlock_t latch;
+	struct page *page;
+	/* The last batch that changed the page; 0 if it is home. */
+	u64 tag;
+	/* The homes hold the page too: it is copied before it changes, and need not be frozen. */
+	bool held;
+	u32 frozen_count;
+	struct {
+		u64 seq;
+		struct page *page;
+	} frozen[BENTO_BATCHES_IN_FLIGHT];
+	struct rcu_head rcu;
+};
+
+struct bk_home {
+	struct bk_block *block;
+	struct bk_version waiting;
+	/* The version that is on its way; 0 if none is. */
+	u64 listed;
+};
+
+/* What the platform keeps of an inode by its number: its lock, and its slot while the VFS has it. */
+struct bk_node {
+	u64 ino;
+	atomic_t refs;
+	struct rw_semaphore lock;
+	spinlock_t slot_lock;
+	bool has_slot;
+	struct bento_slot slot;
+	struct rcu_head rcu;
+};
+
+struct bk_group {
+	spinlock_t lock;
+	bool loaded;
+	u32 hints[2];
+	u64 *words;
+};
+
+struct bk_gate {
+	unsigned int __percpu *inside;
+	/* Whether somebody closes: until then, entering costs no fence. */
+	int slow;
+	atomic_t closed;
+	wait_queue_head_t opened;
+};
+
+struct bk_batch {
+	u64 seq;
+	u32 count;
+	bool used;
+	struct bk_block **blocks;
+};
+
+/* A page full of bits that a merge freed. */
+struct bk_frees {
+	struct list_head link;
+	u64 batch;
+	u32 count;
+	bool logged;
+	struct bento_freed freed[];
+};
+#define BK_FREES ((PAGE_SIZE - sizeof(struct bk_frees)) / sizeof(struct bento_freed))
+
+struct bk_due {
+	u64 batch;
+	bool homed;
+};
+
+struct bk_placement {
+	struct list_head link;
+	u32 id;
+	struct bento_placement placement;
+};
+
+struct bk_type {
+	struct list_head link;
+	struct module *owner;
+	const struct bento_registration *reg;
+};
+
+struct bento_disk {
+	struct bento_mount *mount;
+	struct block_device *bdev;
+	struct page *page;
+};
+
+struct bento_mount {
+	struct super_block *sb;
+	struct block_device *bdev;
+	char name[32];
+	u64 blocks;
+	bool read_only;
+
+	/* The code that serves: changed only while the gate is closed. */
+	struct bk_type *type;
+	u8 fs[BENTO_FS_BYTES] __aligned(16);
+	struct bk_gate gate;
+	bool panicked, poisoned, down;
+
+	struct xarray cache;
+	atomic_long_t cached;
+	unsigned long cache_most, cache_hand;
+	atomic64_t fetched, evicted;
+
+	struct xarray nodes;
+	struct mutex rename;
+	u64 tree_version;
+
+	u32 group_count, inode_words, block_words, orphan_words;
+	struct bk_group *groups;
+	struct bk_group orphans;
+	atomic64_t available[2];
+
+	spinlock_t placement_lock;
+	struct list_head placements;
+	struct xarray placement_ids;
+
+	/* The running batch. */
+	struct rw_semaphore join;
+	u64 running;
+	spinlock_t running_lock;
+	struct bk_block **list;
+	u32 count, list_most;
+	atomic64_t totals[3];
+	u32 ride_until;
+
+	/* Those that are sealed. Guarded by running_lock; only the driver adds and removes. */
+	struct bk_batch sealed[BENTO_BATCHES_IN_FLIGHT];
+	u64 durable;
+
+	spinlock_t frees_lock;
+	struct list_head frees;
+	u32 releasing;
+
+	/* What completed batches set in motion, in order; settled outside the gate. */
+	struct mutex settling;
+	spinlock_t due_lock;
+	struct bk_due due[64];
+	u32 due_head, due_count;
+	struct xarray homes;
+	unsigned long home_hand;
+	u32 listed_count;
+	u64 listed[BENTO_DRIVE_STEP * 4];
+
+	spinlock_t credit_lock;
+	u32 log, log_free, batch_limit, not_home_most, not_home, in_use;
+	struct mutex line;
+	atomic_t waiting;
+
+	struct mutex driving;
+	struct bk_call *driver;
+	struct mutex journal_lock;
+	u8 journal[BENTO_JOURNAL] __aligned(8);
+	struct page **tag_pages;
+	u32 tag_page_count;
+	atomic64_t written, flush_issued;
+
+	wait_queue_head_t completed;
+	atomic64_t completions;
+	struct workqueue_struct *work;
+	struct delayed_work timer;
+
+	spinlock_t calls_lock;
+	struct list_head idle_calls;
+
+	atomic64_t restarts, operations, reports, panics;
+};
+
+struct bk_request {
+	u64 at;
+	/* None: a flush. */
+	struct page *page;
+};
+
+/* One operation: Rust's part first. What an attempt takes is noted here before it is handed out. */
+struct bk_call {
+	struct bento_call rust;
+	struct bento_mount *mount;
+	struct list_head link, all;
+
+	/* The way out of a panic. */
+	void *sp;
+	struct task_struct *task;
+	bool panicking;
+
+	u32 pin_count;
+	struct bk_block *pins[BENTO_PINS_MOST];
+
+	struct {
+		struct bk_block *block;
+		bool exclusive;
+	} latches[BK_LATCHES];
+	u32 latch_count;
+	struct bk_group *group;
+	u32 group_no;
+	struct bk_node *slot;
+	struct {
+		struct bk_node *node;
+		bool exclusive;
+	} locks[BENTO_LOCKS_MOST];
+	u32 lock_count;
+	bool rename, journal;
+	u64 joined;
+
+	u32 reserve_count, taken_count, taken_most;
+	struct page *reserve[BK_RESERVE];
+	struct page *taken[BK_PAGES];
+
+	u32 request_count;
+	struct bk_request requests[BK_REQUESTS];
+};
+
+static inline struct bk_call *bk_of(struct bento_call *call)
+{
+	return container_of(call, struct bk_call, rust);
+}
+
+static inline struct bk_block *bk_block_of(struct bento_block *block)
+{
+	return container_of(block, struct bk_block, rust);
+}
+
+#define bk_err(m, fmt, ...) pr_err("BENTO-fs (%s): " fmt "\n", (m)->name, ##__VA_ARGS__)
+#define bk_info(m, fmt, ...) pr_info("BENTO-fs (%s): " fmt "\n", (m)->name, ##__VA_ARGS__)
+
+/* guard.S */
+long bento_guard(void **sp, const void *fn, const void *fs, void *call, void *third);
+void bento_escape(void **sp, long value);
+
+/* services.c */
+void bk_panic_add(struct bk_call *c);
+void bk_panic_remove(struct bk_call *c);
+
+/* cache.c */
+struct bk_block *bk_fetch(struct bento_mount *m, u64 no, bool zeroed, int *error);
+struct bk_block *bk_block_new(u64 no);
+void bk_put(struct bk_block *block);
+void bk_publish(struct bento_mount *m, struct bk_block *block);
+void bk_drop_run(struct bento_mount *m, u64 start, u32 count);
+int bk_overlay(struct bento_mount *m, u64 no, const void *from);
+void bk_cache_destroy(struct bento_mount *m);
+int bk_io(struct block_device *bdev, u64 no, struct page *page, blk_opf_t opf);
+int bk_flush(struct bento_mount *m);
+
+/* call.c */
+struct bk_call *bk_call_get(struct bento_mount *m);
+void bk_call_put(struct bk_call *c);
+void bk_call_free(struct bk_call *c);
+void bk_prepare(struct bk_call *c, struct bento_cost cost);
+void bk_end_attempt(struct bk_call *c);
+void bk_release_held(struct bk_call *c);
+void bk_drop_pins(struct bk_call *c, bool all);
+struct page *bk_spare(struct bk_call *c);
+struct bk_node *bk_node_get(struct bento_mount *m, u64 ino);
+void bk_node_put(struct bento_mount *m, struct bk_node *node);
+
+/* space.c */
+int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted);
+void bk_groups_destroy(struct bento_mount *m);
+void bk_clear(struct bento_mount *m, u32 group, u32 map, u32 start, u32 length);
+
+/* batch.c */
+int bk_batches_init(struct bento_mount *m, const struct bento_mounted *mounted);
+void bk_batches_destroy(struct bento_mount *m);
+bool bk_take_credits(struct bk_call *c, u32 credits);
+void bk_give_back(struct bk_call *c);
+bool bk_could_ever_fit(struct bento_mount *m, u32 credits);
+void bk_spend(struct bk_call *c);
+void bk_settle(struct bento_mount *m);
+void bk_completed(struct bento_mount *m);
+void bk_shut_down(struct bento_mount *m);
+bool bk_wants_checkpoint(struct bento_mount *m);
+void bk_enter_batch(struct bk_call *c, struct bk_block *block);
+struct page *bk_own_page(struct bk_call *c, struct page **page);
+
+/* io.c */
+int bk_submit(struct bento_mount *m, struct bk_call *c);
+void bk_requests_drop(struct bk_call *c);
+
+/* run.c */
+enum { BK_NOTHING, BK_WORK, BK_LATER };
+int bk_gate_init(struct bk_gate *gate);
+void bk_gate_destroy(struct bk_gate *gate);
+int bk_run(struct bk_call *c, unsigned int op, unsigned int kind);
+int bk_drive(struct bento_mount *m, u32 event);
+int bk_sync(struct bento_mount *m, u64 batch);
+int bk_commit(struct bento_mount *m);
+int bk_checkpoint(struct bento_mount *m);
+void bk_timer(struct work_struct *work);
+
+/* register.c */
+struct bk_type *bk_type_get(const char *name);
+void bk_type_put(struct bk_type *type);
+
+/* inode.c */
+struct bk_inode {
+	struct inode vfs;
+	struct bk_node *node;
+	struct bento_time btime;
+};
+int bk_inodes_init(void);
+void bk_inodes_exit(void);
+struct inode *bk_inode_alloc(struct super_block *sb);
+void bk_inode_free(struct inode *inode);
+void bk_inode_evict(struct inode *inode);
+struct inode *bk_iget(struct super_block *sb, const struct bento_attr *attr, struct bk_call *c);
+extern const struct xattr_handler *BENTO_XATTR_CONST bk_xattrs[];
+
+/* super.c */
+int bk_super_init(void);
+void bk_super_exit(void);
+
+#endif

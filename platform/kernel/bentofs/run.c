@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The loop around an entry, the gate, and driving the journal. */
+#include <linux/ktime.h>
+#include <linux/sched/mm.h>
+#include <linux/timekeeping.h>
+
+#include "internal.h"
+
+/* Who waits for the journal looks again after this long: a safety net, not a clock. */
+#define RECHECK (HZ / 10)
+/* Times that one event may ask for another first. */
+#define FIRSTS 1000
+#define COMMIT_EVERY (5 * HZ)
+
+int bk_gate_init(struct bk_gate *gate)
+{
+	gate->inside = alloc_percpu(unsigned int);
+	init_waitqueue_head(&gate->opened);
+	return gate->inside ? 0 : -ENOMEM;
+}
+
+void bk_gate_destroy(struct bk_gate *gate)
+{
+	free_percpu(gate->inside);
+}
+
+static void gate_enter(struct bk_gate *gate)
+{
+	for (;;) {
+		preempt_disable();
+		this_cpu_inc(*gate->inside);
+		if (likely(!READ_ONCE(gate->slow)))
+			break;
+		smp_mb();
+		if (!atomic_read(&gate->closed))
+			break;
+		this_cpu_dec(*gate->inside);
+		preempt_enable();
+		wait_event(gate->opened, !atomic_read(&gate->closed));
+	}
+	preempt_enable();
+}
+
+static void gate_leave(struct bk_gate *gate)
+{
+	preempt_disable();
+	if (unlikely(READ_ONCE(gate->slow)))
+		smp_mb();
+	this_cpu_dec(*gate->inside);
+	preempt_enable();
+}
+
+/* Calls Rust. A panic comes out of here as EIO, with nothing held. */
+static int enter(struct bk_call *c, const void *fn, void *third)
+{
+	struct bento_mount *m = c->mount;
+	long result;
+
+	c->panicking = false;
+	WRITE_ONCE(c->task, current);
+	result = bento_guard(&c->sp, fn, m->fs, &c->rust, third);
+	WRITE_ONCE(c->task, NULL);
+	if (unlikely(result == BK_PANICKED)) {
+		WRITE_ONCE(m->panicked, true);
+		atomic64_inc(&m->panics);
+		bk_err(m, "the file system panicked; it answers EIO from now on");
+		result = -EIO;
+	}
+	return result;
+}
+
+static int check_alive(struct bento_mount *m, bool changes)
+{
+	return READ_ONCE(m->panicked) || (changes && READ_ONCE(m->down)) ? -EIO : 0;
+}
+
+static void wait_completion(struct bento_mount *m, s64 seen)
+{
+	wait_event_timeout(m->completed, atomic64_read(&m->completions) != seen, RECHECK);
+}
+
+/* Takes log credits, driving the journal if there are too few. Nobody overtakes who waits. */
+static int supply(struct bk_call *c, u32 credits)
+{
+	struct bento_mount *m = c->mount;
+	int done = 0;
+
+	bk_give_back(c);
+	if (!atomic_read(&m->waiting) && bk_take_credits(c, credits))
+		return 0;
+	if (!bk_could_ever_fit(m, credits)) {
+		bk_err(m, "an operation wants %u log credits, more than the log could ever give", credits);
+		return -EOVERFLOW;
+	}
+	atomic_inc(&m->waiting);
+	mutex_lock(&m->line);
+	for (;;) {
+		s64 seen = atomic64_read(&m->completions);
+
+		done = check_alive(m, true);
+		if (done || bk_take_credits(c, credits))
+			break;
+		done = bk_drive(m, BENTO_EVENT_COMMIT);
+		if (done < 0)
+			break;
+		if (done == BK_WORK)
+			continue;
+		if (bk_take_credits(c, credits)) {
+			done = 0;
+			break;
+		}
+		done = bk_drive(m, BENTO_EVENT_CHECKPOINT);
+		if (done < 0)
+			break;
+		if (done != BK_WORK)
+			wait_completion(m, seen);
+	}
+	mutex_unlock(&m->line);
+	atomic_dec(&m->waiting);
+	return done < 0 ? done : 0;
+}
+
+static int fetch_wanted(struct bk_call *c)
+{
+	struct bento_call *call = &c->rust;
+	u32 at;
+
+	for (at = 0; at < call->wanted_count; at++) {
+		int error = 0;
+		struct bk_block *block;
+
+		if (c->pin_count == BENTO_PINS_MOST)
+			return -EOVERFLOW;
+		block = bk_fetch(c->mount, call->wanted[at].no, call->wanted[at].zeroed, &error);
+		if (!block)
+			return error;
+		c->pins[c->pin_count++] = block;
+	}
+	return 0;
+}
+
+/* Frees what can be freed without taking anything away: what waits for a batch, then what waits for the tail. */
+static int find_space(struct bento_mount *m, struct bk_call *c, u32 *searched)
+{
+	bk_settle(m);
+	if (!bento_has_pending_frees(&c->rust)) {
+		if (*searched)
+			return -ENOSPC;
+		*searched = 2;
+		return 0;
+	}
+	switch ((*searched)++) {
+	case 0:
+		return bk_commit(m);
+	case 1:
+		return bk_checkpoint(m);
+	}
+	return -ENOSPC;
+}
+
+static int wait_for(struct bk_call *c, u32 *searched, u32 *credits)
+{
+	if (c->rust.wait != BENTO_WAIT_AGAIN)
+		bk_give_back(c);
+	switch (c->rust.wait) {
+	case BENTO_WAIT_BLOCKS:
+		return fetch_wanted(c);
+	case BENTO_WAIT_LOG:
+		*credits = max(*credits, c->rust.wait_credits);
+		return 0;
+	case BENTO_WAIT_BATCH:
+		return bk_sync(c->mount, c->rust.wait_batch);
+	case BENTO_WAIT_SPACE:
+		return find_space(c->mount, c, searched);
+	case BENTO_WAIT_AGAIN:
+		return 0;
+	}
+	return -EIO;
+}
+
+static int attempt(struct bk_call *c, unsigned int op, unsigned int kind, u32 credits)
+{
+	struct bento_mount *m = c->mount;
+	struct bento_cost cost = m->type->reg->costs[kind];
+	int result;
+
+	cost.credits = max(cost.credits, credits);
+	result = check_alive(m, cost.credits);
+	if (result)
+		return result;
+	if (c->rust.credits < cost.credits) {
+		result = supply(c, cost.credits);
+		if (result)
+			return result;
+	}
+	bk_prepare(c, cost);
+	gate_enter(&m->gate);
+	result = enter(c, m->type->reg->ops[op], NULL);
+	bk_end_attempt(c);
+	gate_leave(&m->gate);
+	return result;
+}
+
+/* Runs one operation to its end. */
+int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
+{
+	struct bento_mount *m = c->mount;
+	u32 attempts = 0, searched = 0, credits = 0;
+	unsigned int nofs = memalloc_nofs_save();
+	struct timespec64 now;
+	int result;
+
+	bk_drop_pins(c, true);
+	memset(c->rust.cursor, 0, sizeof(c->rust.cursor));
+	c->rust.progressed = 0;
+	ktime_get_real_ts64(&now);
+	c->rust.now = (struct bento_time){ .seconds = now.tv_sec, .nanoseconds = now.tv_nsec };
+	atomic64_inc(&m->operations);
+	for (;;) {
+		result = attempt(c, op, kind, credits);
+		if (result != 1)
+			break;
+		if (c->rust.progressed) {
+			c->rust.progressed = 0;
+			attempts = 0;
+			bk_drop_pins(c, true);
+		}
+		atomic64_inc(&m->restarts);
+		if (++attempts > 2 * BENTO_RESTARTS) {
+			bk_err(m, "operation %u was restarted %u times and still lacks %u", op, attempts, c->rust.wait);
+			result = -EIO;
+			break;
+		}
+		result = wait_for(c, &searched, &credits);
+		if (result)
+			break;
+	}
+	bk_give_back(c);
+	bk_drop_pins(c, true);
+	memalloc_nofs_restore(nofs);
+	return result;
+}
+
+/* One call of the file system's `drive`; what it lists is moved to `c`. */
+static int step(struct bento_mount *m, struct bk_call *c, struct bento_event *event)
+{
+	int result;
+
+	mutex_lock(&m->driving);
+	bk_settle(m);
+	bk_prepare(c, (struct bento_cost){ .credits = BK_RESERVE });
+	gate_enter(&m->gate);
+	result = check_alive(m, true);
+	if (!result) {
+		result = enter(c, m->type->reg->drive, event);
+		/* The journal's state may be half changed. */
+		if (result)
+			bk_shut_down(m);
+		bk_end_attempt(c);
+	}
+	gate_leave(&m->gate);
+	mutex_unlock(&m->driving);
+	return result;
+}
+
+/* Drives an event to its end: carries out what is listed, and delivers the completion. */
+static int drive(struct bento_mount *m, struct bento_event event, int depth)
+{
+	struct bk_call *c = bk_call_get(m);
+	int firsts = 0, driven = BK_NOTHING;
+
+	for (;;) {
+		struct bento_event asked = event;
+		int error = step(m, c, &event);
+
+		if (error) {
+			driven = error;
+			break;
+		}
+		if (c->request_count) {
+			driven = BK_WORK;
+			error = bk_submit(m, c);
+		}
+		event.result = 0;
+		if (event.then == BENTO_THEN_DELIVER) {
+			driven = BK_WORK;
+			event.result = error;
+			continue;
+		}
+		if (!error && event.then == BENTO_THEN_AGAIN) {
+			driven = BK_WORK;
+			continue;
+		}
+		if (!error && event.then == BENTO_THEN_FIRST) {
+			int other = depth < 4 && firsts++ < FIRSTS ? drive(m, event, depth + 1) : BK_LATER;
+
+			if (other == BK_WORK) {
+				event = asked;
+				continue;
+			}
+			driven = other < 0 ? other : BK_LATER;
+			break;
+		}
+		if (!error && event.then == BENTO_THEN_IDLE) {
+			bk_settle(m);
+			break;
+		}
+		if (!error && event.then == BENTO_THEN_IN_FLIGHT) {
+			driven = BK_LATER;
+			break;
+		}
+		/* Part of a record failed, or the file system gave up: nothing after it may become durable. */
+		bk_shut_down(m);
+		driven = -EIO;
+		break;
+	}
+	bk_call_put(c);
+	return driven;
+}
+
+int bk_drive(struct bento_mount *m, u32 event)
+{
+	unsigned int nofs = memalloc_nofs_save();
+	int driven = drive(m, (struct bento_event){ .event = event }, 0);
+
+	memalloc_nofs_restore(nofs);
+	return driven;
+}
+
+/* Makes a batch durable, and with it all before. Whoever asks drives; who finds the batch on its way waits. */
+int bk_sync(struct bento_mount *m, u64 batch)
+{
+	while (READ_ONCE(m->durable) < batch) {
+		s64 seen = atomic64_read(&m->completions);
+		int driven = BK_LATER;
+
+		if (READ_ONCE(m->down) || READ_ONCE(m->panicked))
+			return -EIO;
+		if (READ_ONCE(m->durable) >= batch)
+			break;
+		if (batch >= READ_ONCE(m->running))
+			driven = bk_drive(m, BENTO_EVENT_COMMIT);
+		if (driven < 0)
+			return driven;
+		if (driven == BK_LATER)
+			wait_completion(m, seen);
+		/* Nobody changed a block in the running batch: all before it must be durable. */
+		if (driven == BK_NOTHING && batch >= READ_ONCE(m->running))
+			batch = READ_ONCE(m->running) - 1;
+	}
+	return 0;
+}
+
+int bk_commit(struct bento_mount *m)
+{
+	return bk_sync(m, READ_ONCE(m->running));
+}
+
+int bk_checkpoint(struct bento_mount *m)
+{
+	for (;;) {
+		s64 seen = atomic64_read(&m->completions);
+		int driven = bk_drive(m, BENTO_EVENT_CHECKPOINT);
+
+		if (driven < 0)
+			return driven;
+		if (driven != BK_LATER)
+			return 0;
+		wait_completion(m, seen);
+	}
+}
+
+/* Commits what nobody asked for, and keeps the log from filling up. */
+void bk_timer(struct work_struct *work)
+{
+	struct bento_mount *m = container_of(to_delayed_work(work), struct bento_mount, timer);
+
+	if (!check_alive(m, true)) {
+		bk_commit(m);
+		if (bk_wants_checkpoint(m))
+			bk_checkpoint(m);
+	}
+	queue_delayed_work(m->work, &m->timer, COMMIT_EVERY);
+}

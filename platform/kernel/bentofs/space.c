@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Busy bitmaps of the groups, what could be claimed in all, and open placements. */
+#include <linux/bitmap.h>
+
+#include "internal.h"
+
+/* Open placements of a mount. */
+#define PLACEMENTS_MOST 4096
+
+int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
+{
+	u32 at;
+
+	m->group_count = mounted->groups;
+	m->inode_words = DIV_ROUND_UP(mounted->inodes_per_group, 64);
+	m->block_words = DIV_ROUND_UP(mounted->blocks_per_group, 64);
+	m->orphan_words = DIV_ROUND_UP(mounted->orphan_slots, 64);
+	/* A group's bitmaps come from a page that an attempt has in reserve. */
+	if ((m->inode_words + m->block_words) * sizeof(u64) > PAGE_SIZE)
+		return -EINVAL;
+	m->groups = kvcalloc(m->group_count, sizeof(*m->groups), GFP_KERNEL);
+	m->orphans.words = kvmalloc_array(m->orphan_words, sizeof(u64), GFP_KERNEL);
+	if (!m->groups || !m->orphans.words)
+		return -ENOMEM;
+	memset(m->orphans.words, 0xff, m->orphan_words * sizeof(u64));
+	spin_lock_init(&m->orphans.lock);
+	for (at = 0; at < m->group_count; at++)
+		spin_lock_init(&m->groups[at].lock);
+	atomic64_set(&m->available[0], mounted->totals.inodes);
+	atomic64_set(&m->available[1], mounted->totals.blocks);
+	return 0;
+}
+
+void bk_groups_destroy(struct bento_mount *m)
+{
+	struct bk_placement *open, *next;
+	u32 at;
+
+	list_for_each_entry_safe(open, next, &m->placements, link)
+		kfree(open);
+	xa_destroy(&m->placement_ids);
+	for (at = 0; m->groups && at < m->group_count; at++)
+		if (m->groups[at].words)
+			free_page((unsigned long)m->groups[at].words);
+	kvfree(m->groups);
+	kvfree(m->orphans.words);
+}
+
+static struct bk_group *group_of(struct bento_mount *m, u32 no)
+{
+	if (no == BENTO_ORPHANS)
+		return &m->orphans;
+	return no < m->group_count ? &m->groups[no] : NULL;
+}
+
+static u64 *words_of(struct bento_mount *m, struct bk_group *group, u32 map, u32 *count)
+{
+	if (group == &m->orphans) {
+		*count = map ? m->orphan_words : 0;
+		return group->words;
+	}
+	*count = map ? m->block_words : m->inode_words;
+	return map ? group->words + m->inode_words : group->words;
+}
+
+s32 bento_group(struct bento_call *call, u32 no, struct bento_lent *lent)
+{
+	struct bk_call *c = bk_of(call);
+	struct bento_mount *m = c->mount;
+	struct bk_group *group = group_of(m, no);
+	u32 count;
+
+	if (!group)
+		return -EINVAL;
+	spin_lock(&group->lock);
+	if (!group->words) {
+		struct page *page = bk_spare(c);
+
+		if (!page) {
+			spin_unlock(&group->lock);
+			return -EOVERFLOW;
+		}
+		group->words = page_address(page);
+		/* Nothing can be claimed of what nobody knows. */
+		memset(group->words, 0xff, PAGE_SIZE);
+	}
+	c->group = group;
+	c->group_no = no;
+	lent->loaded = &group->loaded;
+	lent->inodes = words_of(m, group, 0, &count);
+	lent->inode_words = count;
+	lent->blocks = words_of(m, group, 1, &count);
+	lent->block_words = count;
+	lent->hints = group->hints;
+	return 0;
+}
+BENTO_EXPORT(bento_group);
+
+void bento_group_end(struct bento_call *call)
+{
+	struct bk_call *c = bk_of(call);
+	struct bk_group *group = c->group;
+
+	c->group = NULL;
+	spin_unlock(&group->lock);
+}
+BENTO_EXPORT(bento_group_end);
+
+s32 bento_claim(struct bento_call *call, u32 map, u64 reserve, u32 start, u32 *length)
+{
+	struct bk_call *c = bk_of(call);
+	struct bento_mount *m = c->mount;
+	u32 words, claim = c->rust.claim_count;
+	u64 *bits = words_of(m, c->group, map, &words);
+
+	if (claim == BENTO_CLAIMS_MOST || map > 1 || !*length || (u64)start + *length > (u64)words * 64)
+		return -EOVERFLOW;
+	if (c->group != &m->orphans) {
+		s64 all = atomic64_read(&m->available[map]), take;
+
+		do {
+			take = min_t(s64, all - (s64)min_t(u64, reserve, S64_MAX), *length);
+			if (take <= 0)
+				return 0;
+		} while (!atomic64_try_cmpxchg(&m->available[map], &all, all - take));
+		*length = take;
+	}
+	bitmap_set((unsigned long *)bits, start, *length);
+	c->rust.claims[claim] = (struct bento_claim){
+		.group = c->group_no,
+		.map = map,
+		.run = { .start = start, .len = *length },
+		.change = BENTO_CHANGE_TAKE,
+	};
+	c->rust.claim_count++;
+	return 1;
+}
+BENTO_EXPORT(bento_claim);
+
+/* Makes bits claimable again. */
+void bk_clear(struct bento_mount *m, u32 no, u32 map, u32 start, u32 length)
+{
+	struct bk_group *group = group_of(m, no);
+	u32 words, bit, cleared = 0;
+	unsigned long *bits;
+	u64 end;
+
+	if (!group || map > 1)
+		return;
+	spin_lock(&group->lock);
+	bits = (unsigned long *)words_of(m, group, map, &words);
+	end = min_t(u64, (u64)start + length, (u64)words * 64);
+	if (group->words) {
+		for (bit = start; bit < end; bit++)
+			cleared += __test_and_clear_bit(bit, bits);
+	}
+	spin_unlock(&group->lock);
+	if (group != &m->orphans)
+		atomic64_add(cleared, &m->available[map]);
+}
+
+void bento_unclaim(struct bento_call *call, u32 group, u32 map, u32 start, u32 length)
+{
+	bk_clear(bk_of(call)->mount, group, map, start, length);
+}
+BENTO_EXPORT(bento_unclaim);
+
+u64 bento_available(struct bento_call *call, u32 map)
+{
+	return max_t(s64, atomic64_read(&bk_of(call)->mount->available[map & 1]), 0);
+}
+BENTO_EXPORT(bento_available);
+
+/* Placements. */
+
+s32 bento_add_placement(struct bento_call *call, const struct bento_placement *placement)
+{
+	struct bk_call *c = bk_of(call);
+	struct bento_mount *m = c->mount;
+	struct bk_placement *open = kmalloc(sizeof(*open), GFP_NOFS);
+	u32 at, kept = 0;
+
+	if (!open)
+		return -EOVERFLOW;
+	open->placement = *placement;
+	if (xa_alloc(&m->placement_ids, &open->id, open, XA_LIMIT(1, PLACEMENTS_MOST), GFP_NOFS)) {
+		kfree(open);
+		return -EOVERFLOW;
+	}
+	spin_lock(&m->placement_lock);
+	list_add(&open->link, &m->placements);
+	spin_unlock(&m->placement_lock);
+	/* Its busy bits outlive the attempt. */
+	for (at = 0; at < c->rust.claim_count; at++)
+		if (c->rust.claims[at].change != BENTO_CHANGE_TAKE)
+			c->rust.claims[kept++] = c->rust.claims[at];
+	c->rust.claim_count = kept;
+	return open->id;
+}
+BENTO_EXPORT(bento_add_placement);
+
+bool bento_placement(struct bento_call *call, u32 id, struct bento_placement *to)
+{
+	struct bento_mount *m = bk_of(call)->mount;
+	struct bk_placement *open;
+
+	spin_lock(&m->placement_lock);
+	open = xa_load(&m->placement_ids, id);
+	if (open)
+		*to = open->placement;
+	spin_unlock(&m->placement_lock);
+	return open;
+}
+BENTO_EXPORT(bento_placement);
+
+u32 bento_placement_in(struct bento_call *call, u64 ino, const struct bento_extent *range)
+{
+	struct bento_mount *m = bk_of(call)->mount;
+	struct bk_placement *open;
+	u32 id = 0;
+
+	spin_lock(&m->placement_lock);
+	list_for_each_entry(open, &m->placements, link) {
+		struct bento_placement *p = &open->placement;
+
+		if (p->ino == ino && p->file < range->file + range->blocks && range->file < p->file + p->blocks) {
+			id = open->id;
+			break;
+		}
+	}
+	spin_unlock(&m->placement_lock);
+	return id;
+}
+BENTO_EXPORT(bento_placement_in);
+
+void bento_end_placement(struct bento_call *call, u32 id)
+{
+	struct bento_mount *m = bk_of(call)->mount;
+	struct bk_placement *open;
+
+	spin_lock(&m->placement_lock);
+	open = xa_erase(&m->placement_ids, id);
+	if (open)
+		list_del(&open->link);
+	spin_unlock(&m->placement_lock);
+	kfree(open);
+}
+BENTO_EXPORT(bento_end_placement);

@@ -1,0 +1,105 @@
+//! What a module registers, and its mount.
+use crate::disk::Disk;
+use crate::platform::KCall;
+use crate::thunks::{VIEW_BYTES, drive, table};
+use bento_api::limits::OP_KINDS;
+use bento_api::{BLOCK, Bytes, Cost, FileSystem};
+use bento_fs::{BentoFs, Failed, Options, Space, Variant, mount, replay};
+use bento_kernel_abi as c;
+use core::ffi::c_void;
+use core::fmt::Write;
+
+const _: () =
+    assert!(size_of::<Space>() + BLOCK <= c::SPACE_BYTES as usize, "a workspace and a block behind it");
+
+/// A constant registration.
+#[repr(transparent)]
+pub struct Registered(c::Registration);
+
+// SAFETY: a table of constants and functions.
+unsafe impl Sync for Registered {}
+
+/// The registration of a variant of the file system.
+pub const fn registration<V: Variant>() -> Registered {
+    Registered(c::Registration {
+        fingerprint: c::FINGERPRINT,
+        scratch_bytes: VIEW_BYTES,
+        fs_bytes: size_of::<BentoFs<V>>() as u32,
+        space_bytes: size_of::<Space>() as u32,
+        unused: 0,
+        version: V::NAME.as_ptr(),
+        version_bytes: V::NAME.len(),
+        costs: costs::<V>(),
+        ops: table::<V>(),
+        mount: mount_volume::<V> as *const c_void,
+        drive: drive::<V> as *const c_void,
+    })
+}
+
+/// As the file system's own `cost`, which is no constant function; compared when a volume is mounted.
+const fn costs<V: Variant>() -> [Cost; OP_KINDS.len()] {
+    let mut costs = [Cost { credits: 0, pages: 0 }; OP_KINDS.len()];
+    let mut at = 0;
+    while at < costs.len() {
+        let mut cost = bento_api::limits::base_cost(OP_KINDS[at]);
+        if cost.credits > 0 {
+            cost.credits += V::EXTRA.credits;
+            cost.pages += V::EXTRA.pages;
+        }
+        costs[at] = cost;
+        at += 1;
+    }
+    costs
+}
+
+/// Mounts a volume: 0 or a negative error number.
+unsafe extern "C" fn mount_volume<V: Variant>(at: *mut c::Mounting) -> i32 {
+    // SAFETY: C passes its own, with all that the structure says; nobody else uses it meanwhile.
+    let at = unsafe { &mut *at };
+    match bring_up::<V>(at) {
+        Ok(()) => 0,
+        Err(failed) => {
+            let mut line = crate::panic::Line::new();
+            // It cannot fail: what is too long is cut.
+            let _ = write!(line, "{failed}");
+            line.print(crate::panic::ERROR);
+            match failed {
+                Failed::Device(errno) => -errno.number(),
+                Failed::Incompatible(_) => -95,
+                Failed::ReadOnlyFeatures(_) | Failed::LogTooSmall(_) => -30,
+                Failed::DeviceTooSmall { .. } => -22,
+                // The superblock is not one of ours: mount(8) tries other types then.
+                Failed::Corrupt(_, block) if block.0 == 0 || block.0 == 1 => -22,
+                _ => -117,
+            }
+        }
+    }
+}
+
+fn bring_up<V: Variant>(at: &mut c::Mounting) -> Result<(), Failed> {
+    // SAFETY: C gives the device, and zeroed room for a workspace, which is plain bytes.
+    let (disk, space) = unsafe { (Disk::new(at.disk), &mut *at.space.cast::<Space>()) };
+    let options = Options { read_only: at.read_only != 0, epoch: at.epoch, now: at.now };
+    let (mounted, volume, superblock) = mount::<V>(&disk, &options, space)?;
+    if options.read_only {
+        // SAFETY: the room behind the workspace, which C has too.
+        let page = unsafe { &mut *at.space.add(size_of::<Space>()).cast::<Bytes>() };
+        replay(&disk, &volume.geometry, volume.seed, space, &mut |copy| {
+            copy.read(&disk, page)?;
+            disk.overlay(copy.home, page)
+        })?;
+    }
+    (at.uuid, at.blocks) = (superblock.uuid, volume.geometry.blocks_total);
+    let fs = BentoFs::<V>::new(volume);
+    let agree =
+        OP_KINDS.iter().zip(costs::<V>()).all(|(kind, cost)| FileSystem::<KCall>::cost(&fs, *kind) == cost);
+    if !agree {
+        return Err(Failed::Device(bento_api::Errno::Capacity));
+    }
+    // SAFETY: room for both, of the sizes that were registered.
+    unsafe {
+        at.mounted.write(mounted);
+        at.fs.cast::<BentoFs<V>>().write(fs);
+    }
+    Ok(())
+}
