@@ -46,8 +46,12 @@ fn apply(inode: &mut Inode, set: &SetAttr, now: Time) -> Result<(), Errno> {
 }
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    /// Under the inode's lock, so that a host which notes newer times in the slot in the same attempt cannot race with
+    /// an operation that writes the older ones.
     pub(super) fn getattr(self, ino: InodeNo) -> Result<Attr, Stop> {
-        Ok(attr(ino, &self.inode(ino)?))
+        let mut op = self;
+        op.share(ino)?;
+        Ok(attr(ino, &op.inode(ino)?))
     }
 
     pub(super) fn setattr(self, ino: InodeNo, set: &SetAttr) -> Result<Committed<(Attr, bool)>, Stop> {

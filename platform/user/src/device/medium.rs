@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 
@@ -50,11 +50,13 @@ pub struct Medium {
     device: Arc<dyn Device>,
     /// Writes that completed.
     written: AtomicU64,
-    /// `written` when the newest flush was issued.
-    issued: AtomicU64,
     /// `written` when the newest flush that returned was issued.
     flushed: AtomicU64,
+    /// Held over a flush: two at once could share one error, and one of them think that all is well.
     flushing: Mutex<()>,
+    /// A flush failed. What it covered may be lost although a later one succeeds (the kernel tells of an error once, and
+    /// may drop the pages), so none is believed any more.
+    failed: AtomicBool,
     counters: Counters,
 }
 
@@ -63,8 +65,8 @@ impl Medium {
     pub fn new(device: Arc<dyn Device>) -> Self {
         // The first flush is never left out: what a former life wrote may be unflushed.
         let written = AtomicU64::new(1);
-        let (issued, flushed) = Default::default();
-        Self { device, written, issued, flushed, flushing: Mutex::default(), counters: Counters::default() }
+        let (flushed, flushing, failed, counters) = Default::default();
+        Self { device, written, flushed, flushing, failed, counters }
     }
 
     /// Reads bytes.
@@ -95,22 +97,28 @@ impl Medium {
         self.written.load(SeqCst)
     }
 
-    /// Whether a write completed since the last flush was issued.
+    /// Whether a write completed that no flush which has returned covers.
     pub fn needs_flush(&self) -> bool {
-        self.written.load(SeqCst) > self.issued.load(SeqCst)
+        self.written.load(SeqCst) > self.flushed.load(SeqCst)
     }
 
-    /// Flushes.
+    /// Flushes. EIO for ever after the first failure.
     pub fn flush(&self) -> Result<(), Errno> {
+        let _one = self.flushing.lock();
+        self.flush_alone()
+    }
+
+    fn flush_alone(&self) -> Result<(), Errno> {
+        if self.failed.load(SeqCst) {
+            return Err(Errno::Io);
+        }
         self.counters.flushes.fetch_add(1, Relaxed);
         let covers = self.written.load(SeqCst);
-        self.issued.fetch_max(covers, SeqCst);
         let result = self.device.flush();
         match result {
-            Ok(()) => self.flushed.fetch_max(covers, SeqCst),
-            // Whoever asks next must not think that it was done.
-            Err(_) => self.written.fetch_add(1, SeqCst),
-        };
+            Ok(()) => drop(self.flushed.fetch_max(covers, SeqCst)),
+            Err(_) => self.failed.store(true, SeqCst),
+        }
         result
     }
 
@@ -121,7 +129,7 @@ impl Medium {
             return Ok(());
         }
         let _one = self.flushing.lock();
-        if self.flushed.load(SeqCst) >= mark { Ok(()) } else { self.flush() }
+        if self.flushed.load(SeqCst) >= mark { Ok(()) } else { self.flush_alone() }
     }
 
     /// Carries out requests in order, adjacent writes in one; stops at the first that fails.

@@ -102,12 +102,13 @@ impl Mount {
     /// What happens every few seconds: times that only memory knows, a commit, a checkpoint if the log fills.
     pub fn tick(&self) -> Result<(), Errno> {
         let mut call = self.call();
-        self.flush_all_times(&mut call)?;
+        // An inode whose times cannot be written must not keep everything else from being committed.
+        let times = self.flush_all_times(&mut call);
         self.commit()?;
         if self.containers.wants_checkpoint() {
             self.checkpoint()?;
         }
-        Ok(())
+        times
     }
 
     /// Ends a mount: takes nameless inodes away, writes everything home. True if the log is empty, so that a clean
@@ -118,10 +119,12 @@ impl Mount {
             return Ok(false);
         }
         let mut call = self.call();
+        // One inode that cannot be written must not keep the rest from coming home: its error is told at the end.
+        let mut result = Ok(());
         for ino in self.containers.unnamed_slots() {
-            self.evict(&mut call, ino)?;
+            result = result.and(self.evict(&mut call, ino));
         }
-        self.flush_all_times(&mut call)?;
+        result = result.and(self.flush_all_times(&mut call));
         drop(call);
         loop {
             self.commit()?;
@@ -130,6 +133,7 @@ impl Mount {
             if self.containers.running_blocks() == 0 {
                 let medium = self.containers.medium();
                 medium.flush_through(medium.mark())?;
+                result?;
                 return Ok(self.with_core(|fs| fs.is_clean(&driver)));
             }
         }

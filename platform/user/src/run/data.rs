@@ -200,6 +200,7 @@ impl Mount {
         if data.is_empty() {
             return Ok(0);
         }
+        self.check_alive(true)?;
         if privileges == Privileges::Kill {
             self.kill_privileges(call, ino)?;
         }
@@ -210,7 +211,20 @@ impl Mount {
             }
         }
         let _alone = self.containers.lock_data(ino, Mode::Exclusive);
-        self.write_alone(call, ino, offset, data)
+        match self.write_alone(call, ino, offset, data) {
+            // An earlier truncate could not free all: that comes first now.
+            Err(Errno::Busy) => {
+                self.trim(call, ino)?;
+                self.write_alone(call, ino, offset, data)
+            }
+            other => other,
+        }
+    }
+
+    /// Frees what lies past the end of a file; the data lock is held exclusive.
+    fn trim(&self, call: &mut UserCall, ino: InodeNo) -> Result<(), Errno> {
+        while self.run(call, OpKind::SetAttr, |fs, call| fs.trim_past_end(call, ino))?.value {}
+        Ok(())
     }
 
     /// Writes in place, if every block is there.
@@ -406,23 +420,26 @@ impl Mount {
                 .run(call, OpKind::SetAttr, |fs, call| fs.setattr(call, ino, set))
                 .map(|done| done.value.0);
         };
+        self.check_alive(true)?;
         let _alone = self.containers.lock_data(ino, Mode::Exclusive);
         let old = self.attr(call, ino)?;
         if size > old.size && old.kind() == Some(bento_api::FileKind::Regular) && size <= i64::MAX as u64 {
             self.zero(call, ino, old.size..size)?;
         }
-        let (attr, mut more) = self.run(call, OpKind::SetAttr, |fs, call| fs.setattr(call, ino, set))?.value;
-        while more {
-            match self.run(call, OpKind::SetAttr, |fs, call| fs.trim_past_end(call, ino)) {
-                Ok(step) => more = step.value,
-                // The size is what it is; what lies behind it is freed with the next change, or by recovery.
-                Err(errno) => {
-                    log::warn!("blocks past the end of inode {ino} could not be freed: {errno:?}");
-                    break;
-                }
-            }
+        let mut done = self.run(call, OpKind::SetAttr, |fs, call| fs.setattr(call, ino, set));
+        if done == Err(Errno::Busy) {
+            self.trim(call, ino)?;
+            done = self.run(call, OpKind::SetAttr, |fs, call| fs.setattr(call, ino, set));
         }
-        Ok(attr)
+        let (attr, more) = done?.value;
+        if !more {
+            return Ok(attr);
+        }
+        // The size is what it is; what lies behind it is freed with the next change, or by recovery.
+        if let Err(errno) = self.trim(call, ino) {
+            log::warn!("blocks past the end of inode {ino} could not be freed: {errno:?}");
+        }
+        self.attr(call, ino)
     }
 
     /// fallocate(2).
@@ -439,6 +456,7 @@ impl Mount {
         if range.is_empty() {
             return Err(Errno::Invalid);
         }
+        self.check_alive(true)?;
         let _alone = self.containers.lock_data(ino, Mode::Exclusive);
         let size = self.attr(call, ino)?.size;
         if matches!(how, Allocate::Punch | Allocate::Zero | Allocate::ZeroKeepSize) {
@@ -451,8 +469,12 @@ impl Mount {
         let mut at = range.start;
         while at < range.end {
             let rest = at..range.end;
-            let next =
-                self.run(call, OpKind::Allocate, |fs, call| fs.fallocate(call, ino, how, rest.clone()))?;
+            let mut next = self.run(call, OpKind::Allocate, |fs, call| fs.fallocate(call, ino, how, rest.clone()));
+            if next == Err(Errno::Busy) {
+                self.trim(call, ino)?;
+                next = self.run(call, OpKind::Allocate, |fs, call| fs.fallocate(call, ino, how, rest.clone()));
+            }
+            let next = next?;
             if next.value <= at {
                 log::error!("a step of fallocate on inode {ino} went nowhere");
                 return Err(Errno::Io);

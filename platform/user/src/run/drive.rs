@@ -146,6 +146,9 @@ impl Mount {
     /// Writes home everything that is durable, and moves the tail.
     pub fn checkpoint(&self) -> Result<(), Errno> {
         loop {
+            if self.containers.is_shut_down() {
+                return Err(Errno::Io); // what is in flight will never complete
+            }
             let seen = self.containers.completions();
             match self.drive(Event::Checkpoint)? {
                 Driven::Work | Driven::Nothing => return Ok(()),

@@ -32,7 +32,10 @@ impl Mount {
             }
             Forgotten::Dirty => {
                 let written = self.flush_times(call, ino);
-                self.containers.drop_unused(ino);
+                // Who used it again meanwhile, and made it dirty again, drops it.
+                if written.is_err() || self.containers.slot(ino, |slot| slot.times_dirty == 0) == Some(true) {
+                    self.containers.drop_unused(ino);
+                }
                 written
             }
         }
@@ -105,15 +108,21 @@ impl Mount {
         // Nobody knows what changed an inode without a slot.
         self.sync(batch.unwrap_or_else(|| self.containers.running()))?;
         // The batch may have been on its way when the data was written.
-        self.containers.medium().flush_through(mark)
+        self.flush_data(mark)
+    }
+
+    /// Flushes; after a failure nobody knows what is on the medium, so the mount takes no more changes.
+    fn flush_data(&self, mark: u64) -> Result<(), Errno> {
+        self.containers.medium().flush_through(mark).inspect_err(|_| self.containers.shut_down())
     }
 
     /// Makes everything durable.
     pub fn syncfs(&self, call: &mut UserCall) -> Result<(), Errno> {
         self.counters.fsyncs.add();
         let mark = self.containers.medium().mark();
-        self.flush_all_times(call)?;
+        let times = self.flush_all_times(call);
         self.commit()?;
-        self.containers.medium().flush_through(mark)
+        self.flush_data(mark)?;
+        times
     }
 }

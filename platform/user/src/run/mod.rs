@@ -256,20 +256,14 @@ impl Mount {
     /// Frees what can be freed without taking anything away: first what waits for a batch, then what waits for the tail.
     fn find_space(&self, searched: Searched) -> Result<Searched, Errno> {
         self.containers.settle();
-        if !self.containers.has_pending_frees() {
-            // Others may hold claims or placements that come back, but nobody can wait for that.
-            return if searched == Searched::Nothing {
-                Ok(Searched::Checkpoint)
-            } else {
-                Err(Errno::NoSpace)
-            };
-        }
+        // Frees that are under way may show up between two looks, so each step is taken even if nothing is pending yet.
         match searched {
             Searched::Nothing => {
                 self.commit()?;
                 Ok(Searched::Commit)
             }
             Searched::Commit => {
+                self.commit()?;
                 self.checkpoint()?;
                 Ok(Searched::Checkpoint)
             }

@@ -45,6 +45,9 @@ impl Bento {
                 })
             })
         });
+        if listed.is_err() {
+            again.append(&mut kept); // the kernel gets no reply, and so no references
+        }
         for ino in again {
             self.forget(&request.header, ino.0, 1);
         }
