@@ -8,7 +8,8 @@ use crate::device::{Access, BlockingDisk, Device, FileDevice, Medium, OpenError}
 use crate::mount_table;
 use crate::run::{Background, Core, Mount};
 use crate::versions::{self, Version};
-use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo};
+use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo, OpKind};
+use bento_fs::format::geometry::ROOT;
 use bento_fs::format::group::Summary;
 use bento_fs::format::{Corruption, Superblock};
 use bento_fs::{Copy, Failed, Space};
@@ -83,6 +84,14 @@ pub enum SessionError {
     /// Something in the background.
     #[error("cannot start the background thread: {0}")]
     Thread(std::io::Error),
+    /// The one directory that everything is reached through.
+    #[error("{}: the root directory cannot be read: {}; run fsck.bento", path.display(), explain(*errno))]
+    Root {
+        /// Which volume.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
     /// An operation of the file system itself.
     #[error("{}: {what} failed: {}", path.display(), explain(*errno))]
     Operation {
@@ -101,6 +110,14 @@ fn but(holds: Option<&str>) -> String {
 
 /// An error number in words.
 fn explain(errno: Errno) -> String {
+    match errno {
+        Errno::Corrupt(what) => {
+            let text = Corruption::from_code(what.0).map_or("damaged", |what| what.text());
+            return format!("{text} (problem {})", what.0);
+        }
+        Errno::Stale => return "it is not in use".into(),
+        _ => {}
+    }
     std::io::Error::from_raw_os_error(errno.number()).to_string()
 }
 
@@ -179,11 +196,20 @@ impl Session {
             opened: Opened::default(),
             closed: Mutex::new(false),
         };
+        if options.purpose != Purpose::Look {
+            session.look_at_root()?;
+        }
         let orphans = if read_only || mounted.totals.orphans == 0 { 0 } else { session.evict_orphans()? };
         let background = Background { commit_every: options.commit_every };
         session.mount.start_background(background).map_err(SessionError::Thread)?;
         session.opened = Opened { replayed: mounted.replayed, orphans, took: started.elapsed() };
         Ok(session)
+    }
+
+    /// A volume without a root is refused before anybody sees it.
+    fn look_at_root(&self) -> Result<(), SessionError> {
+        let root = self.mount.run(&mut self.mount.call(), OpKind::Read, |fs, call| fs.getattr(call, ROOT));
+        root.map(drop).map_err(|errno| SessionError::Root { path: self.path.clone(), errno })
     }
 
     fn evict_orphans(&self) -> Result<u64, SessionError> {

@@ -7,11 +7,11 @@
 use super::log_output;
 use super::mount::Args;
 use super::mount_options::Parsed;
-use crate::fuse::mount::{Access, Detach, Mount as Attached, MountOptions, Source, clear_dead, mount};
-use crate::fuse::{Connection, InitConfig, Server, ServerOptions, prime};
+use crate::fuse::mount::{Access, Detach, Mount as Attached, MountError, MountOptions, Source, clear_dead, mount};
+use crate::fuse::{Connection, Errno, InitConfig, Server, ServerOptions, prime};
 use crate::server::Bento;
 use crate::session::{self, Session};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
@@ -42,7 +42,7 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
     tell_what_was_found(&session);
     let attached = Arc::new(attached);
     let served = match signals.pending().next() {
-        Some(_) => Err(anyhow::anyhow!("interrupted")),
+        Some(_) => Err(anyhow!("interrupted")),
         None => run(args, &session, device, &attached, signals),
     };
     if served.is_err() {
@@ -79,7 +79,12 @@ fn attach_image(dir: &Path, parsed: &Parsed, options: &MountOptions) -> Result<P
 fn attach_device(dir: &Path, parsed: &Parsed, options: &MountOptions) -> Result<Parts> {
     let source = Path::new(&options.source);
     session::probe(source)?;
-    let (device, attached) = mount(dir, options)?;
+    let (device, attached) = mount(dir, options).map_err(|why| match why {
+        MountError::Refused { errno: Errno::ACCESS, .. } => {
+            anyhow!("cannot mount {}: it is write-protected; try -o ro", source.display())
+        }
+        why => why.into(),
+    })?;
     match Session::open_claimed(source, &parsed.session) {
         Ok(session) => Ok((Arc::new(session), device, attached)),
         Err(why) => {

@@ -19,7 +19,7 @@ pub enum Access {
     ReadWrite,
     /// Reading, without asking whether somebody writes: what is read may be inconsistent.
     Look,
-    /// Reading, and only if nobody has it: to see what it is before the kernel is asked to claim it.
+    /// Reading, and only if nobody has it at all: to see what it is before the kernel is asked to claim it.
     Probe,
     /// Reading and writing what the kernel has claimed for a mount of ours.
     Claimed,
@@ -54,7 +54,7 @@ fn why(errno: Os) -> String {
     match errno {
         Os::NOENT => "there is no such file; `mkfs.bento` makes one".into(),
         Os::ACCESS | Os::PERM => "permission denied; try as its owner or as root".into(),
-        Os::ROFS => "it lies on a read-only file system; try read-only".into(),
+        Os::ROFS => "it is write-protected; mount it with -o ro".into(),
         other => std::io::Error::from(other).to_string(),
     }
 }

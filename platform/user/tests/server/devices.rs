@@ -1,0 +1,123 @@
+//! Block devices: loop devices, mounted as `fuseblk`.
+
+use super::Place;
+use super::place::{called, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A loop device over the image; it goes when the test does.
+struct Loop(PathBuf);
+
+impl Loop {
+    /// None where the kernel has no loop devices.
+    fn over(image: &Path, flags: &[&str]) -> Option<Self> {
+        let output = Command::new("losetup").args(["-f", "--show"]).args(flags).arg(image).output().ok()?;
+        if !output.status.success() {
+            eprintln!("no loop device: nothing to test: {}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        }
+        Some(Self(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("-d").arg(&self.0).status();
+    }
+}
+
+fn umount(place: &Place) {
+    // Without any helper of ours.
+    run(Command::new("umount").arg("-i").arg(place.dir())).well();
+}
+
+#[test]
+fn a_block_device_is_clean_when_umount_returns_without_any_helper() {
+    let place = Place::with_image(64);
+    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    for round in 0..10 {
+        place.mount_of(&device.0, &place.dir(), "").well();
+        for number in 0..20 {
+            fs::write(place.file(&format!("{round}-{number}")), vec![round; 9000]).unwrap();
+        }
+        umount(&place);
+        run(called("fsck.bento").args(["-n", "-f"]).arg(&device.0)).well();
+        place.expect_clean();
+    }
+    let table = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    place.mount_of(&device.0, &place.dir(), "ro").well();
+    assert!(table().contains(" - fuseblk.bento /dev/loop"));
+    assert_eq!(fs::read(place.file("9-19")).unwrap(), [9; 9000]);
+    umount(&place);
+}
+
+#[test]
+fn nobody_else_gets_a_device_that_is_mounted() {
+    let place = Place::with_image(16);
+    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let second = place.path("second");
+    fs::create_dir(&second).unwrap();
+    place.mount_of(&device.0, &place.dir(), "").well();
+    let exclusive = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::EXCL;
+    let opened = rustix::fs::open(&device.0, exclusive, rustix::fs::Mode::empty());
+    assert_eq!(opened.err(), Some(rustix::io::Errno::BUSY));
+    place.mount_of(&device.0, &second, "").badly(32, &["already mounted on", place.dir().to_str().unwrap()]);
+    place.mount_of(&device.0, &second, "ro").badly(32, &["already mounted on"]);
+    run(called("mkfs.bento").arg("-F").arg(&device.0)).badly(1, &["in use"]);
+    place.remount("ro").well();
+    place.remount("rw").well();
+    umount(&place);
+    place.expect_clean();
+}
+
+#[test]
+fn a_dead_mount_of_a_device_is_replaced_by_the_next() {
+    let place = Place::with_image(16);
+    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    for _ in 0..3 {
+        let daemon = place.serve_device(&device.0);
+        fs::write(place.file("synced"), b"data").unwrap();
+        fs::File::open(place.dir()).unwrap().sync_all().unwrap();
+        daemon.kill();
+        assert!(place.is_mounted());
+    }
+    place.mount_of(&device.0, &place.dir(), "").well();
+    assert_eq!(fs::read(place.file("synced")).unwrap(), b"data");
+    umount(&place);
+    place.expect_clean();
+}
+
+#[test]
+fn a_device_without_a_volume_is_never_attached() {
+    let place = Place::empty();
+    fs::write(place.image(), vec![0; 1 << 20]).unwrap();
+    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let shown = device.0.to_str().unwrap();
+    place.mount_of(&device.0, &place.dir(), "").badly(32, &[shown, "no Bento volume", "mkfs.bento"]);
+    assert!(!place.is_mounted());
+    run(called("mkfs.bento").arg("-q").arg(&device.0)).badly(1, &[shown]);
+}
+
+#[test]
+fn a_write_protected_device_is_mounted_read_only_or_not_at_all() {
+    let place = Place::with_image(16);
+    let Some(device) = Loop::over(&place.image(), &["-r"]) else { return };
+    let shown = device.0.to_str().unwrap();
+    place.mount_of(&device.0, &place.dir(), "").badly(32, &[shown, "write-protected", "-o ro"]);
+    assert!(!place.is_mounted());
+    place.mount_of(&device.0, &place.dir(), "ro").well();
+    umount(&place);
+}
+
+#[test]
+fn a_signal_unmounts_a_device_too() {
+    let place = Place::with_image(16);
+    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let daemon = place.serve_device(&device.0);
+    fs::write(place.file("file"), b"data").unwrap();
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.end().well();
+    assert!(!place.is_mounted());
+    place.expect_clean();
+}

@@ -1,0 +1,12 @@
+//! The `bento` command and its daemon, as their users meet them: real images, real mounts. Needs root and /dev/fuse.
+
+mod devices;
+mod errors;
+mod helpers;
+mod life;
+mod orphans;
+mod place;
+mod requests;
+mod space;
+
+use place::Place;
