@@ -8,6 +8,8 @@
 //! - [`host`]: workloads on the shipped file system.
 //! - [`check`]: a recovered disk, looked at from all sides.
 //! - [`explore`]: streams of operations that meet.
+//! - [`lives`]: a second life on the same disk.
+//! - [`selftest`]: seeded faults, which all this must catch.
 //! - [`run`]: workloads and their crash states, many at once.
 
 pub mod ace;
@@ -16,5 +18,7 @@ pub mod disk;
 pub mod explore;
 pub mod host;
 pub mod jlang;
+pub mod lives;
 pub mod oracle;
 pub mod run;
+pub mod selftest;

@@ -23,6 +23,8 @@ enum Command {
     Run(command::run::Run),
     /// Let streams of operations meet in every order that a seed says, with upgrades, and cut the power.
     Explore(command::explore::Explore),
+    /// Seed faults into the file system, and see that each is caught.
+    Selftest(command::selftest::Selftest),
     /// Run one failure of an earlier run again, exactly.
     Replay(command::run::Replay),
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Gen(args) => command::r#gen::generate(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => command::run::run(args),
         Command::Explore(args) => command::explore::explore(args),
+        Command::Selftest(args) => command::selftest::selftest(args),
         Command::Replay(args) => command::run::replay(args),
     };
     match done {

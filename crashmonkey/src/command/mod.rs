@@ -3,3 +3,4 @@
 pub mod explore;
 pub mod r#gen;
 pub mod run;
+pub mod selftest;

@@ -393,7 +393,8 @@ impl<'s> Actor<'s> {
             .entry(OpKind::Link, |fs, call| {
                 // A file that lost its last name meanwhile gets no new one: for the VFS to see, which knows O_TMPFILE.
                 if fs.getattr(call, from.ino)?.nlink == 0 {
-                    return Err(bento_api::Errno::NotFound.into());
+                    fs.lookup(call, dir, Name::new(name)?)?;
+                    return Err(bento_api::Errno::Exists.into());
                 }
                 fs.link(call, from.ino, dir, Name::new(name)?)
             })

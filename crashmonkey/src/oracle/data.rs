@@ -95,6 +95,9 @@ impl Model {
         }
         self.zero_gap(by.op, ino, size, len)?;
         let inode = self.state.get_mut(ino)?;
+        let first_gone = len.div_ceil(BLOCK_BYTES);
+        // What was reserved past the end goes too; or stays, which only the count of sectors shows.
+        inode.blocks.retain(|block, _| *block < first_gone);
         if len == size {
             // A truncate to the same size may set the times, or leave them.
             inode.mtime.perhaps(by.op, by.time);
@@ -104,8 +107,6 @@ impl Model {
         // One transaction sets the size, whatever the freeing of blocks takes.
         inode.size.now = len;
         inode.size.before.clear();
-        let first_gone = len.div_ceil(BLOCK_BYTES);
-        inode.blocks.retain(|block, _| *block < first_gone);
         inode.change_content(by.op, by.time);
         Ok(Effect { touched: vec![(ino, Touch::Content)], ..Effect::default() })
     }

@@ -13,6 +13,7 @@
 //! those of an earlier life of the block.
 
 mod data;
+mod found;
 pub mod history;
 pub mod judge;
 pub mod model;
