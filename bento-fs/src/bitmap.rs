@@ -122,6 +122,37 @@ pub(crate) fn find_run(words: &[u64], from: u32, want: u32) -> Option<Run> {
     }
 }
 
+fn bitmap_of(bytes: &Bytes, map: Map) -> &[u8] {
+    match map {
+        Map::Inodes => group::inode_bitmap(bytes),
+        Map::Blocks => group::block_bitmap(bytes),
+    }
+}
+
+fn overlap(a: &Run, b: &Run) -> bool {
+    a.start < b.start.saturating_add(b.len) && b.start < a.start.saturating_add(a.len)
+}
+
+/// Whether every bit of a run is set, whole bytes at a time.
+fn all_set(bitmap: &[u8], run: Run) -> bool {
+    let end = run.start.saturating_add(run.len);
+    let mut at = run.start;
+    while at < end {
+        let whole = at.is_multiple_of(8) && end.saturating_sub(at) >= 8;
+        let byte = usize::try_from(at / 8).ok().and_then(|place| bitmap.get(place));
+        let set = match byte {
+            Some(byte) if whole => *byte == u8::MAX,
+            Some(_) => block::bit(bitmap, at.into()),
+            None => false,
+        };
+        if !set {
+            return false;
+        }
+        at = at.saturating_add(if whole { 8 } else { 1 });
+    }
+    true
+}
+
 /// Whether no bit is clear.
 fn is_full(words: &[u64]) -> bool {
     words.iter().all(|word| *word == u64::MAX)
@@ -374,8 +405,34 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let (group, start) = geometry.block_group(block).ok_or(Errno::Capacity)?;
         let run = Run { start, len: blocks };
         let pinned = self.load_for(group, change)?;
-        self.platform().note_claim(Claim { group, map: Map::Blocks, run, change })?;
+        let claim = Claim { group, map: Map::Blocks, run, change };
+        if !self.may_free(pinned, &claim) {
+            return Err(self.corrupt(Corruption::ExtentRange, block, InodeNo(0)));
+        }
+        self.platform().note_claim(claim)?;
         self.remember_group(group, pinned)
+    }
+
+    /// Whether bits that are to be freed are in use: on disk or by a claim of this operation, and not freed by it before.
+    /// On a damaged volume two owners may free one block, and a healthy file would pay for it.
+    fn may_free(&self, block: P::Block, claim: &Claim) -> bool {
+        if !matches!(claim.change, Change::FreeData | Change::FreeMeta) {
+            return true;
+        }
+        let mut taken_here = false;
+        for at in 0..bento_api::limits::CLAIMS {
+            let Some(earlier) = self.platform().claim_at(at) else { break };
+            if earlier.group != claim.group || earlier.map != claim.map || !overlap(&earlier.run, &claim.run)
+            {
+                continue;
+            }
+            match earlier.change {
+                Change::FreeData | Change::FreeMeta => return false,
+                Change::Take | Change::TakePlaced => taken_here = true,
+                Change::Raise => {}
+            }
+        }
+        taken_here || self.platform().read(block, |bytes| all_set(bitmap_of(bytes, claim.map), claim.run))
     }
 
     /// Frees an inode's bit.
@@ -383,6 +440,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let (group, start) = self.volume.geometry.inode_bit(at.no()).ok_or(Errno::Stale)?;
         let pinned = self.load_for(group, Change::FreeData)?;
         let claim = Claim { group, map: Map::Inodes, run: Run { start, len: 1 }, change: Change::FreeData };
+        if !self.may_free(pinned, &claim) {
+            return Err(self.corrupt(Corruption::InodeUnused, BlockNo(0), at.no()));
+        }
         self.platform().note_claim(claim)?;
         self.remember_group(group, pinned)
     }

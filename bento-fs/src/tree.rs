@@ -31,6 +31,8 @@ pub(crate) struct Root<'i> {
     pub depth: &'i mut u8,
     /// Blocks that the inode holds: nodes are among them.
     pub blocks: &'i mut u64,
+    /// Whether new nodes may come from what is kept for those who make room.
+    pub reserve: Reserve,
 }
 
 /// A tree's root, to look.
@@ -207,7 +209,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         near: BlockNo,
         level: u8,
     ) -> Result<BlockNo, Stop> {
-        let no = self.claim_meta(near, Reserve::Keep)?;
+        let no = self.claim_meta(near, root.reserve)?;
         *root.blocks = root.blocks.saturating_add(1);
         let draft = self.fresh(no, root.tree.block_kind(), owner)?;
         self.draft_mut(draft, |bytes| node::set_level(bytes, level))?;

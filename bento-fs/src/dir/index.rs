@@ -25,7 +25,7 @@ fn view(inode: &Inode) -> RootView<'_> {
 fn root(inode: &mut Inode) -> Root<'_> {
     let Inode { root, index_depth, blocks, .. } = inode;
     let area = root.get_mut(ROOT_AREA - RECORD..).unwrap_or(&mut []);
-    Root { tree: Tree::Index, area, depth: index_depth, blocks }
+    Root { tree: Tree::Index, area, depth: index_depth, blocks, reserve: Reserve::Keep }
 }
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {

@@ -92,18 +92,25 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         if from.dir == to.dir {
             return Ok(());
         }
+        let exchanged = if how == Rename::Exchange { to.found } else { None };
         if let Some(source) = from.found
             && is_directory(&self.named(source.ino)?)
+            && !exchanged.is_some_and(|target| self.is_walking_for(target.ino))
         {
             self.check_not_below(to.dir.no(), source.ino)?;
-            self.platform().raise_tree_version();
         }
-        if let (Some(target), Rename::Exchange) = (to.found, how)
+        if let Some(target) = exchanged
             && is_directory(&self.named(target.ino)?)
         {
             self.check_not_below(from.dir.no(), target.ino)?;
         }
         Ok(())
+    }
+
+    /// Whether an earlier attempt began this walk, and so ended the one before it.
+    fn is_walking_for(&self, above: InodeNo) -> bool {
+        let [.., kind, _, version, _] = self.platform().cursor();
+        kind == (WALK ^ above.0) && version == self.platform().tree_version()
     }
 
     /// Walks from a directory to the root; EINVAL if `above` is on the way. A long way is walked in several attempts,
@@ -162,6 +169,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             parents.to().nlink = parents.to().nlink.saturating_add(1);
         }
         op.put_parents(&from, &to, &mut parents)?;
+        if directory && from.dir != to.dir {
+            op.platform().raise_tree_version();
+        }
         op.commit(lost)
     }
 
@@ -238,6 +248,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             parents.to().nlink = parents.to().nlink.saturating_add(less).saturating_sub(more);
         }
         op.put_parents(&from, &to, &mut parents)?;
+        if (source_dir || target_dir) && from.dir != to.dir {
+            op.platform().raise_tree_version();
+        }
         op.commit(None)
     }
 

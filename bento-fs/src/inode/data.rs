@@ -250,44 +250,44 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             if next > start && (pieces >= STEP_PIECES || self.step_is_full(inode)) {
                 break;
             }
-            let (until, changed) = match self.piece_at(at.no(), inode, next)? {
+            let until = match self.piece_at(at.no(), inode, next)? {
                 Piece::Hole(until) => match self.reserve_hole(at, inode, next..until.min(end)) {
-                    Ok(until) => (until, true),
+                    Ok(until) => until,
                     // What was reserved stays; the next step hears of it first.
                     Err(Stop::Wait(Wait::Space) | Stop::Error(Errno::NoSpace)) if next > start => break,
                     Err(stop) => return Err(stop),
                 },
-                Piece::Mapped(extent) if extent.unwritten => (extent.end(), false),
+                Piece::Mapped(extent) if extent.unwritten => extent.end(),
                 Piece::Mapped(extent) => {
                     self.zero_piece(at, inode, (next, extent.end().min(end)), zeroed.as_ref())?
                 }
             };
-            pieces = pieces.saturating_add(usize::from(changed));
+            // Pieces that stay as they are count too: a step must end while the gate waits for it.
+            pieces += 1;
             next = until;
         }
         Ok(next)
     }
 
-    /// Lets the part of a data extent that is to be zeroed read as zeros; where that part ends, and whether there was
-    /// one.
+    /// Lets the part of a data extent that is to be zeroed read as zeros; where that part ends.
     fn zero_piece(
         &mut self,
         at: Locked,
         inode: &mut Inode,
         (next, until): (FileBlock, FileBlock),
         zeroed: Option<&Range<FileBlock>>,
-    ) -> Result<(FileBlock, bool), Stop> {
-        let Some(zeroed) = zeroed else { return Ok((until, false)) };
+    ) -> Result<FileBlock, Stop> {
+        let Some(zeroed) = zeroed else { return Ok(until) };
         let piece = next.max(zeroed.start)..until.min(zeroed.end);
         if piece.start >= piece.end {
-            return Ok((until, false));
+            return Ok(until);
         }
         if self.open_placement(at.no(), piece.clone()).is_some() {
             return Err(Wait::Again.into());
         }
         let end = piece.end;
         self.extent_convert(at, inode, piece, Written::No)?;
-        Ok((end, true))
+        Ok(end)
     }
 
     /// Reserves one run of blocks at the start of a hole; where the run ends.

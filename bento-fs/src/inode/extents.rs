@@ -5,6 +5,8 @@
 //!
 //! # Crash
 //! Part of the operation's transaction: map, bitmap and block count change together.
+use crate::bitmap::Reserve;
+use crate::format::geometry::ORPHANS;
 use crate::format::node::Tree;
 use crate::format::record::{Extent, MAX_EXTENT, Record};
 use crate::format::{Corruption, Inode};
@@ -45,13 +47,14 @@ fn view(inode: &Inode) -> RootView<'_> {
 }
 
 /// Lends the parts of an inode that a tree changes.
-fn with_root<R>(inode: &mut Inode, f: impl FnOnce(&mut Root<'_>) -> R) -> R {
+fn with_root<R>(inode: &mut Inode, reserve: Reserve, f: impl FnOnce(&mut Root<'_>) -> R) -> R {
     let (mut depth, mut blocks) = (inode.depth, inode.blocks);
     let root = &mut Root {
         tree: Tree::Extents,
         area: inode.extent_root_mut(),
         depth: &mut depth,
         blocks: &mut blocks,
+        reserve,
     };
     let result = f(root);
     inode.depth = depth;
@@ -128,12 +131,20 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         {
             return Ok(Some(extent));
         }
-        if path.at() < path.count() {
-            return self.extent_in(owner, inode, &path, path.at());
+        let found = if path.at() < path.count() {
+            self.extent_in(owner, inode, &path, path.at())?
+        } else {
+            let Some(next) = self.tree_next_key(view(inode), owner, &path)? else { return Ok(None) };
+            let path = self.tree_seek(view(inode), owner, Record { word0: next | 0xfff, word1: u64::MAX })?;
+            self.extent_in(owner, inode, &path, 0)?
+        };
+        // Whoever walks a file goes on behind what this answers: it must lie ahead.
+        match found {
+            Some(extent) if extent.file <= file => {
+                Err(self.corrupt(Corruption::ExtentOrder, extent.start, owner))
+            }
+            found => Ok(found),
         }
-        let Some(next) = self.tree_next_key(view(inode), owner, &path)? else { return Ok(None) };
-        let path = self.tree_seek(view(inode), owner, Record { word0: next | 0xfff, word1: u64::MAX })?;
-        self.extent_in(owner, inode, &path, 0)
     }
 
     /// The last extent before a file block.
@@ -166,10 +177,22 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         inode: &mut Inode,
         extent: Extent,
     ) -> Result<(), Stop> {
+        // The file of orphan slots grows for unlink, which must work on a full volume.
+        let reserve = if owner.no() == ORPHANS { Reserve::Use } else { Reserve::Keep };
+        self.insert_all(owner, inode, extent, reserve)
+    }
+
+    fn insert_all(
+        &mut self,
+        owner: Locked,
+        inode: &mut Inode,
+        extent: Extent,
+        reserve: Reserve,
+    ) -> Result<(), Stop> {
         let mut rest = Some(extent);
         for _ in 0..2 {
             let Some(extent) = rest else { return Ok(()) };
-            rest = self.insert_in_leaf(owner, inode, extent)?;
+            rest = self.insert_in_leaf(owner, inode, extent, reserve)?;
         }
         // The rest was a hole of the next leaf, and that leaf has no hole to its end: it is not empty.
         if rest.is_none() {
@@ -187,6 +210,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         owner: Locked,
         inode: &mut Inode,
         extent: Extent,
+        reserve: Reserve,
     ) -> Result<Option<Extent>, Stop> {
         let ino = owner.no();
         let path = self.tree_seek(view(inode), ino, key(extent.file))?;
@@ -208,7 +232,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         let with_left = left.and_then(|left| self.joined(left, extent));
         let with_right = right.and_then(|right| self.joined(with_left.unwrap_or(extent), right));
-        with_root(inode, |root| match (left_at, with_left, with_right) {
+        with_root(inode, reserve, |root| match (left_at, with_left, with_right) {
             (Some(at), Some(_), Some(all)) => {
                 self.tree_set(root, owner, &path, at, all.into())?;
                 self.tree_remove(root, owner, &path, right_at)
@@ -254,7 +278,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Whether a step has changed so much that the next extent, whose nodes may lie in a group each, is for the next.
     pub(super) fn step_is_full(&self, inode: &Inode) -> bool {
         let groups = self.call.groups.len().saturating_add(inode.depth.into());
-        self.call.private.iter().count() >= STEP_NODES || groups > STEP_GROUPS
+        // Nodes that were freed again count too: their pages and places are spent.
+        self.call.private.len() >= STEP_NODES || groups > STEP_GROUPS
     }
 
     /// Takes a piece out of one extent.
@@ -287,7 +312,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let right = part(&extent, cut.end, extent.end());
         let path = self.tree_seek(view(inode), owner.no(), key(extent.file))?;
         let at = path.at().saturating_sub(1);
-        with_root(inode, |root| match (left.len, right.len) {
+        // Taking away must work on a full volume, although it may cut one extent in two.
+        with_root(inode, Reserve::Use, |root| match (left.len, right.len) {
             (0, 0) => self.tree_remove(root, owner, &path, at),
             (0, _) => self.tree_set(root, owner, &path, at, right.into()),
             (_, 0) => self.tree_set(root, owner, &path, at, left.into()),
@@ -315,6 +341,6 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Ok(());
         }
         let piece = self.take_out(owner, inode, extent, range.start..end)?;
-        self.extent_insert(owner, inode, Extent { unwritten, ..piece })
+        self.insert_all(owner, inode, Extent { unwritten, ..piece }, Reserve::Use)
     }
 }

@@ -50,11 +50,15 @@ pub(crate) fn recover<V: Variant>(
 ) -> Result<(State, Replay), Errno> {
     let replay = match left {
         Left::Clean => newest(disk, &volume.geometry, volume.seed, space)?,
-        Left::Dirty => install::<V>(disk, volume, space)?,
+        Left::Dirty => {
+            // All of it is read before any of it is installed: behind damage, homes may be newer than what is whole.
+            let found = read_through(disk, volume, space)?;
+            if found.damaged.is_some() {
+                return Err(Corruption::LogDamaged.into());
+            }
+            if found.batches == 0 { found } else { install::<V>(disk, volume, space)? }
+        }
     };
-    if replay.damaged.is_some() {
-        return Err(Corruption::LogDamaged.into());
-    }
     if V::FAULT != Fault::NoRecoveryFlush {
         disk.flush()?; // homes before the epoch
     }
@@ -73,6 +77,11 @@ pub(crate) fn recover<V: Variant>(
     disk.write(slot, &space.home)?;
     disk.flush()?; // the epoch before anything is written under it
     Ok((State::new(&header), replay))
+}
+
+/// What the log holds, verified; writes nothing.
+fn read_through(disk: &dyn Disk, volume: &Volume, space: &mut Space) -> Result<Replay, Errno> {
+    walk(disk, &volume.geometry, volume.seed, space, Trust::Verify, &mut |_, _| Ok(()))
 }
 
 /// Writes every copy of every whole batch home, in order.

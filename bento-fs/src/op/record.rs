@@ -1,8 +1,8 @@
 //! Inode records: shared blocks, one exclusive record each.
 use super::{Locked, Op};
 use crate::bitmap;
-use crate::format::Inode;
 use crate::format::geometry::INODE_SIZE;
+use crate::format::{BlockKind, Inode, group};
 use crate::variant::Variant;
 use bento_api::platform::Fetch;
 use bento_api::{Attr, BLOCK, BLOCK_BYTES, BlockNo, Errno, GroupNo, InodeNo, Platform, Stop, Wait, Write};
@@ -29,7 +29,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     #[inline(never)] // decoding takes a frame of its own
     pub(crate) fn record(&self, ino: InodeNo) -> Result<Inode, Stop> {
         let (no, offset) = self.place(ino)?;
-        let block = self.pin(no)?;
+        let block = match self.platform().pin(no)? {
+            Some(block) => block,
+            None if self.is_above_mark(ino)? => return Err(Errno::Stale.into()),
+            None => self.pin(no)?,
+        };
         let seed = self.volume.seed;
         let private = self.call.writes.iter().find(|write| write.is_at(block, offset));
         let decoded = match private {
@@ -41,21 +45,33 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         decoded.map_err(|what| self.corrupt(what, no, ino))
     }
 
+    /// Whether an inode's record was never written: what lies there is somebody else's, and must not be read.
+    fn is_above_mark(&self, ino: InodeNo) -> Result<bool, Stop> {
+        let (group, bit) = self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
+        let no = self.volume.geometry.alloc_block(group).ok_or(Errno::Capacity)?;
+        let block = self.meta(no, BlockKind::Alloc, group.into())?;
+        Ok(bit
+            >= self.platform().read(block, |bytes| group::counts(bytes)).map(|counts| counts.inodes_init)?)
+    }
+
     /// An inode in use, with the slot's newer times. ESTALE if it is free.
     #[inline(never)]
     pub(crate) fn inode(&self, ino: InodeNo) -> Result<Inode, Stop> {
+        // The slot first: times that are written to the record in between are newer than those in the slot, by version.
+        let slot = self.platform().slot(ino, |slot| *slot).filter(|slot| slot.times_dirty != 0);
         let mut inode = self.record(ino)?;
         if inode.is_free() {
             return Err(Errno::Stale.into());
         }
-        self.platform().slot(ino, |slot| {
-            if slot.times_dirty != 0 && slot.generation == inode.generation {
-                inode.atime = slot.atime;
-                inode.mtime = slot.mtime;
-                inode.ctime = slot.ctime;
-                inode.version = inode.version.max(slot.version);
-            }
-        });
+        if let Some(slot) = slot
+            && slot.generation == inode.generation
+            && slot.version > inode.version
+        {
+            inode.atime = slot.atime;
+            inode.mtime = slot.mtime;
+            inode.ctime = slot.ctime;
+            inode.version = slot.version;
+        }
         Ok(inode)
     }
 

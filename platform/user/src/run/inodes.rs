@@ -60,8 +60,12 @@ impl Mount {
     pub fn evict_orphans(&self, call: &mut UserCall) -> Result<u64, Errno> {
         let (mut slot, mut evicted) = (0, 0);
         while let Some((ino, next)) = self.run(call, OpKind::Read, |fs, call| fs.orphan(call, slot))? {
-            self.evict(call, ino)?;
-            evicted += 1;
+            match self.evict(call, ino) {
+                Ok(()) => evicted += 1,
+                Err(errno) if self.containers.is_shut_down() => return Err(errno),
+                // One damaged inode must not keep the volume from being used.
+                Err(errno) => log::error!("inode {ino}, which has no name, could not be taken away: {errno:?}"),
+            }
             slot = next;
         }
         Ok(evicted)
