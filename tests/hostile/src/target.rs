@@ -110,7 +110,7 @@ fn find_inodes(targets: &mut Targets, no: u64, bytes: &Bytes, superblock: &Super
         let Ok(inode) = Inode::decode(&bytes[at..at + INODE_SIZE], ino, superblock.csum_seed) else {
             continue;
         };
-        if inode.is_free() && ino.0 % 16 != 0 {
+        if inode.is_free() && !ino.0.is_multiple_of(16) {
             continue;
         }
         let cover = Cover::Inode(ino, at);
