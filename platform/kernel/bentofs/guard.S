@@ -61,6 +61,8 @@ SYM_CODE_START(bento_escape)
 	pop %r12
 	pop %rbx
 	pop %rbp
+	/* The stack is the guard's again, as at its call. */
+	BENTO_HINT
 	RET
 SYM_CODE_END(bento_escape)
 
