@@ -7,8 +7,12 @@
 use super::log_output;
 use super::mount::Args;
 use super::mount_options::Parsed;
-use crate::fuse::mount::{Access, Detach, Mount as Attached, MountError, MountOptions, Source, clear_dead, mount};
+use super::utab;
+use crate::fuse::mount::{
+    Access, Detach, Mount as Attached, MountError, MountOptions, Source, clear_dead, mount,
+};
 use crate::fuse::{Connection, Errno, InitConfig, Server, ServerOptions, prime};
+use crate::mount_table;
 use crate::server::Bento;
 use crate::session::{self, Session};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -31,9 +35,7 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot catch signals")?;
     let options = options_of(args, parsed)?;
     let dir = &args.dir;
-    clear_dead(dir)
-        .map_err(std::io::Error::from)
-        .with_context(|| format!("cannot mount on {}", dir.display()))?;
+    clear(dir)?;
     ensure!(dir.is_dir(), "cannot mount on {}: not a directory", dir.display());
     let (session, device, attached) = match options.kind {
         Source::Image => attach_image(dir, parsed, &options)?,
@@ -43,14 +45,41 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
     let attached = Arc::new(attached);
     let served = match signals.pending().next() {
         Some(_) => Err(anyhow!("interrupted")),
-        None => run(args, &session, device, &attached, signals),
+        None => {
+            if needs_helper(&options) {
+                utab::note(Path::new(&options.source), attached.dir());
+            }
+            run(args, &session, device, &attached, signals)
+        }
     };
     if served.is_err() {
         let _ = attached.unmount(Detach::Lazily);
     }
+    if needs_helper(&options) {
+        utab::forget(attached.dir());
+    }
     let closed = session.close();
     served?;
     Ok(closed?)
+}
+
+/// Takes a dead mount away, with what umount(8) was told of it.
+fn clear(dir: &Path) -> Result<()> {
+    let place = dir.canonicalize().with_context(|| format!("cannot mount on {}", dir.display()))?;
+    let occupied = mount_table::at(&place).is_some_and(|mount| mount.is_bento);
+    clear_dead(dir)
+        .map_err(std::io::Error::from)
+        .with_context(|| format!("cannot mount on {}", dir.display()))?;
+    if occupied {
+        utab::forget(&place);
+    }
+    Ok(())
+}
+
+/// Whether umount(8) has to be told to call our helper: of a block device it waits for the daemon by itself, and users
+/// other than root have no table to tell it by.
+fn needs_helper(options: &MountOptions) -> bool {
+    options.kind == Source::Image && rustix::process::geteuid().is_root()
 }
 
 fn options_of(args: &Args, parsed: &Parsed) -> Result<MountOptions> {

@@ -12,6 +12,7 @@ mod mount_options;
 mod remount;
 mod umount;
 mod upgrade;
+mod utab;
 
 use clap::{Parser, Subcommand};
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,5 @@
 //! `umount.fuse.bento`: unmounts, and returns when the volume is clean.
+use super::utab;
 use crate::device::{Access, FileDevice, OpenError};
 use crate::fuse::mount::{Detach, unmount_at};
 use crate::mount_table;
@@ -30,6 +31,15 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> ExitCode {
+    let place = args.dir.canonicalize();
+    let done = run_helper(args);
+    if let (true, Ok(place)) = (rustix::process::geteuid().is_root(), place) {
+        utab::forget(&place);
+    }
+    done
+}
+
+fn run_helper(args: &Args) -> ExitCode {
     let how = match (args.lazy, args.force) {
         (true, _) => Detach::Lazily,
         (false, true) => Detach::Forcibly,
@@ -62,7 +72,8 @@ pub(super) fn helper(args: &[OsString]) -> ExitCode {
         eprintln!("usage: umount.fuse.bento DIR [-flnrv]");
         return ExitCode::from(USAGE);
     };
-    run(&Args { dir, lazy, force })
+    // umount(8) keeps its table itself.
+    run_helper(&Args { dir, lazy, force })
 }
 
 fn unmount(dir: &Path, how: Detach) -> Result<(), String> {

@@ -1,8 +1,8 @@
 //! What goes wrong before anything is mounted, or instead: the message names the thing, and the exit status is the
 //! conventional one.
 
-use super::place::{called, run};
 use super::Place;
+use super::place::{called, copy_program, run};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
@@ -34,7 +34,9 @@ fn an_image_or_a_directory_that_is_not_there_is_named() {
     let file = place.path("file");
     fs::write(&file, b"").unwrap();
     place.mount_of(&place.image(), &file, "").badly(FAILED, &["file", "not a directory"]);
-    place.mount_of(&place.dir(), &place.dir(), "").badly(FAILED, &["dir", "neither a regular file nor a block"]);
+    place
+        .mount_of(&place.dir(), &place.dir(), "")
+        .badly(FAILED, &["dir", "neither a regular file nor a block"]);
     place.expect_clean();
 }
 
@@ -102,7 +104,7 @@ fn readers_share_an_image_and_keep_writers_out() {
 fn who_may_not_read_the_image_is_told_so() {
     let place = Place::with_image(16);
     let program = place.path("bento");
-    fs::copy(env!("CARGO_BIN_EXE_bento"), &program).unwrap();
+    copy_program(&program);
     fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(place.image(), fs::Permissions::from_mode(0o600)).unwrap();
     chown(place.dir(), Some(NOBODY), Some(NOBODY)).unwrap();

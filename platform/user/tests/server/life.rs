@@ -1,7 +1,7 @@
 //! From mount to unmount, by every way there is.
 
-use super::place::{BUDGET, called, run};
 use super::Place;
+use super::place::{BUDGET, called, run};
 use rustix::process::Signal;
 use std::fs::{self, File};
 use std::io::Write;

@@ -57,6 +57,12 @@ pub fn called(name: &str) -> Command {
     command
 }
 
+/// Puts a copy of the program where every user may run it. By cp(1): a file that this process had open for writing could
+/// still be open in a process that another test is just starting, and then it cannot be run.
+pub fn copy_program(to: &Path) {
+    run(Command::new("cp").arg(env!("CARGO_BIN_EXE_bento")).arg(to)).well();
+}
+
 /// A directory of the test's own, with an image and a mount point in it. Nothing of it is left behind.
 pub struct Place {
     top: TempDir,

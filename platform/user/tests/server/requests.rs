@@ -29,7 +29,8 @@ impl Served {
         let session = Arc::new(Session::open(&place.image(), &SessionOptions::default()).unwrap());
         let (device, mount) = mount(&place.dir(), &MountOptions::image(place.image())).unwrap();
         let connection = Connection::handshake(device, &InitConfig::default()).unwrap();
-        let server = Server::start(connection, Bento::new(session.clone()), ServerOptions::default()).unwrap();
+        let server =
+            Server::start(connection, Bento::new(session.clone()), ServerOptions::default()).unwrap();
         prime(&place.dir()).unwrap();
         Self { place, mount, server, session }
     }
