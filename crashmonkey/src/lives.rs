@@ -5,6 +5,7 @@
 
 use bento_fs::Space;
 
+use crate::check::afterlife;
 use crate::check::{Data, Examiner, Finding};
 use crate::disk::{Atom, Choice, Counts, CrashDisk, Explorer, Image, Lie, Point, Space as Media};
 use crate::host::actor::Pace;
@@ -36,8 +37,9 @@ pub fn lives(base: &Base, workloads: &[Workload]) -> Result<Counts, String> {
         let crashes = Crashes { base, executed: &executed, limits: Limits::default() };
         for point in crashes.points(Mode::Lazy) {
             for image in starts(&point) {
-                second_life(base, workload, image, &mut counts)?;
+                second_life(base, workload, image, First::Add, &mut counts)?;
             }
+            second_life(base, workload, point.space.newest(), First::Remove, &mut counts)?;
         }
     }
     Ok(counts)
@@ -61,8 +63,23 @@ fn starts(point: &Point) -> Vec<Image> {
     images
 }
 
+/// What a second life begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    /// New names beside the old ones.
+    Add,
+    /// The old ones go first: space is freed that nobody in this life has looked at.
+    Remove,
+}
+
 /// Recovers a disk, works on it, and cuts the power again.
-fn second_life(base: &Base, workload: &Workload, image: Image, counts: &mut Counts) -> Result<(), String> {
+fn second_life(
+    base: &Base,
+    workload: &Workload,
+    image: Image,
+    first: First,
+    counts: &mut Counts,
+) -> Result<(), String> {
     let media = Media::only(image);
     let disk = CrashDisk::new(&media, Atom::Block, Vec::new());
     let recovered = (base.build.mount)(&disk, &options(SECOND, MADE), &mut Space::default());
@@ -75,8 +92,9 @@ fn second_life(base: &Base, workload: &Workload, image: Image, counts: &mut Coun
     let stage = Stage::new(&second, Pace::Shipped);
     let mut actor = Actor::new(&stage, Stream::default());
     actor.evict_orphans().map_err(|errno| format!("taking orphans away: {errno:?}"))?;
-    for (number, op) in (1000..).zip(&workload.ops) {
-        let _ = steps::block_on(actor.run(&renamed(op), time(number)));
+    let old = if first == First::Remove { afterlife::remove_all(&tree) } else { Vec::new() };
+    for (number, op) in (1000..).zip(old.into_iter().chain(workload.ops.iter().map(renamed))) {
+        let _ = steps::block_on(actor.run(&op, time(number)));
     }
     drop(actor);
     let history = stage.story.history();

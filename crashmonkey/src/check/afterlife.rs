@@ -49,7 +49,7 @@ fn use_all(tree: &Tree) -> Vec<Op> {
 }
 
 /// Everything, the deepest first.
-fn remove_all(tree: &Tree) -> Vec<Op> {
+pub fn remove_all(tree: &Tree) -> Vec<Op> {
     let mut paths: Vec<&Vec<u8>> = tree.nodes.keys().filter(|path| !path.is_empty()).collect();
     paths.sort_by_key(|path| std::cmp::Reverse((path.split(|byte| *byte == b'/').count(), *path)));
     paths.into_iter().map(|path| Op::Remove { path: below(path, "") }).collect()

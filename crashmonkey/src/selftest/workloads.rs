@@ -1,6 +1,6 @@
 //! A few workloads that between them give every seeded fault its chance.
 
-use crate::jlang::Workload;
+use crate::jlang::{Op, Path, Workload};
 
 /// Each is named by what it is good for.
 const TEXTS: &[&str] = &[
@@ -30,6 +30,28 @@ const TEXTS: &[&str] = &[
 /// Never: a test parses them.
 pub fn workloads() -> Vec<Workload> {
     TEXTS.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Directories whose blocks make large batches.
+const DIRS: usize = 40;
+/// Batches: more than the log can hold.
+const ROUNDS: usize = 27;
+
+/// Batches without data, so large that the log is full before it has as many as it may: then it is used again from its
+/// start, right after the tail moved.
+pub fn full_log() -> Workload {
+    let file = |dir: usize| Path::new(format!("dir{dir}/file"));
+    let mut ops: Vec<Op> =
+        (0..DIRS).map(|dir| Op::Mkdir { path: Path::new(format!("dir{dir}")), mode: 0o755 }).collect();
+    ops.push(Op::Sync);
+    for round in 0..ROUNDS {
+        ops.extend((0..DIRS).map(file).map(|path| match round % 2 {
+            0 => Op::Symlink { target: Path::fixed("nowhere"), path },
+            _ => Op::Unlink { path },
+        }));
+        ops.push(Op::Sync);
+    }
+    Workload { ops }
 }
 
 #[cfg(test)]
