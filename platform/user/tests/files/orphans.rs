@@ -96,7 +96,9 @@ fn a_truncate_that_was_cut_short_goes_on_at_the_next_mount() {
     let set = SetAttr { size: Some(50), ..SetAttr::default() };
     let (attr, more) = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).unwrap().value;
     assert!(more && attr.size == 50);
-    assert_eq!(volume.truncate(ino, 1 << 20), Err(Errno::Busy), "the freeing would not tell old from new");
+    let larger = SetAttr { size: Some(1 << 20), ..SetAttr::default() };
+    let refused = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &larger)).map(drop);
+    assert_eq!(refused, Err(Errno::Busy), "the freeing would not tell old from new");
     volume.check();
     let mut volume = volume.remount();
     volume.check();
@@ -109,6 +111,22 @@ fn a_truncate_that_was_cut_short_goes_on_at_the_next_mount() {
     volume.forget(ino);
     volume.check();
     assert_eq!(volume.free_blocks(), free);
+}
+
+#[test]
+fn a_truncate_that_was_cut_short_goes_on_before_the_next_growth() {
+    let mut volume = Volume::new(32_768);
+    let ino = volume.create(b"a").unwrap();
+    for at in 0..2000 {
+        volume.write(ino, at * 2 * BLOCK, &[at as u8; 100]).unwrap();
+    }
+    let set = SetAttr { size: Some(50), ..SetAttr::default() };
+    let (_, more) = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).unwrap().value;
+    assert!(more);
+    volume.truncate(ino, 1 << 20).unwrap();
+    volume.write(ino, 8192, b"new").unwrap();
+    assert_eq!(volume.read(ino, 4096, 4096).unwrap(), [0; 4096]);
+    volume.check();
 }
 
 #[test]
