@@ -34,7 +34,8 @@ fn every_workload_of_one_operation_survives_every_crash() {
 #[test]
 fn a_sample_of_workloads_of_two_operations_survives_every_crash() {
     let generator = Generator::new(Profile::Osdi18, 2);
-    let workloads: Vec<Workload> = (0..generator.count()).step_by(601).filter_map(|n| generator.nth(n)).collect();
+    let workloads: Vec<Workload> =
+        (0..generator.count()).step_by(601).filter_map(|n| generator.nth(n)).collect();
     check(&workloads, &[Mode::Checkpoint, Mode::Lazy, Mode::Torn]);
 }
 

@@ -69,7 +69,7 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match setup::find_root_programs().and_then(|()| run(Cli::parse().command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");

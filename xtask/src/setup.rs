@@ -38,11 +38,32 @@ pub const TOOLBOX: &[Tool] =
 /// The target that stands for "no operating system below": the core crates must build for it.
 pub const BARE_TARGET: &str = "x86_64-unknown-none";
 
-/// Finds `program` where a shell or root's shell would.
+/// Where root's shell looks and that of others need not: mke2fs, losetup and dpkg's helpers lie there.
+const ROOT_PATH: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Starts this very command again with root's directories in the path, if they are not.
+///
+/// Not only what we start needs them: mount(8), apt-get and the tests start programs too.
+pub fn find_root_programs() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let missing: Vec<PathBuf> =
+        ROOT_PATH.iter().map(PathBuf::from).filter(|dir| !dirs.contains(dir)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    dirs.extend(missing);
+    let error = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env("PATH", std::env::join_paths(dirs)?)
+        .exec();
+    bail!("starting again with root's directories in the path: {error}")
+}
+
+/// Finds `program` in the path.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let root = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(root).map(|dir| dir.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 /// Whether this process may mount.

@@ -39,7 +39,11 @@ fn use_all(tree: &Tree) -> Vec<Op> {
     let mut ops = Vec::new();
     for (dir, _) in tree.nodes.iter().filter(|(_, node)| node.kind == FileKind::Directory) {
         let path = below(dir, NEW);
-        ops.push(Op::Open { path: path.clone(), flags: OpenFlags::CREATE | OpenFlags::EXCLUSIVE, mode: 0o644 });
+        ops.push(Op::Open {
+            path: path.clone(),
+            flags: OpenFlags::CREATE | OpenFlags::EXCLUSIVE,
+            mode: 0o644,
+        });
         ops.push(Op::Write { path: path.clone(), off: 0, len: BYTES });
         ops.push(Op::Fsync { path: path.clone() });
         ops.push(Op::Close { path: path.clone() });
@@ -81,6 +85,7 @@ fn end(stage: &Stage, base: &Base) -> Result<(), String> {
         let (free_inodes, free_blocks) = (clear(&inodes), clear(&blocks));
         Some(Summary { free_blocks, free_inodes, class: Summary::class_of(free_blocks) })
     };
-    bento_fs::unmount(&*stage.device, MADE, &mut Space::default(), &mut free).map_err(|why| why.to_string())?;
+    bento_fs::unmount(&*stage.device, MADE, &mut Space::default(), &mut free)
+        .map_err(|why| why.to_string())?;
     check(&*stage.device).map_err(|finding| finding.to_string())
 }

@@ -69,7 +69,10 @@ impl<'d> Reader<'d> {
     }
 
     fn content(&self, block: usize) -> Content {
-        self.pinned.borrow().get(block).map_or_else(crate::disk::image::zeros, |pinned| pinned.content.clone())
+        self.pinned
+            .borrow()
+            .get(block)
+            .map_or_else(crate::disk::image::zeros, |pinned| pinned.content.clone())
     }
 }
 
@@ -362,8 +365,12 @@ pub fn walk<V: Variant>(
     checksums: Checksums,
 ) -> Result<Walked, Unreadable> {
     let fs = BentoFs::<V>::new(Volume { read_only: true, ..volume });
-    let mut walk =
-        Walk { fs, reader: Reader::new(contents, checksums), walked: Walked::default(), seen: BTreeMap::new() };
+    let mut walk = Walk {
+        fs,
+        reader: Reader::new(contents, checksums),
+        walked: Walked::default(),
+        seen: BTreeMap::new(),
+    };
     let root = bento_fs::format::geometry::ROOT;
     let mut left = vec![(Vec::new(), root)];
     while let Some((path, ino)) = left.pop() {
@@ -371,8 +378,7 @@ pub fn walk<V: Variant>(
         if node.kind == FileKind::Directory {
             left.extend(walk.list(&path, ino)?);
         }
-        if walk.walked.tree.nodes.insert(path.clone(), node).is_some()
-            || walk.walked.tree.nodes.len() > NAMES
+        if walk.walked.tree.nodes.insert(path.clone(), node).is_some() || walk.walked.tree.nodes.len() > NAMES
         {
             return Err(walk.unreadable(&path, Errno::Loop));
         }

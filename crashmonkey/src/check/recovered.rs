@@ -14,9 +14,9 @@ use thiserror::Error;
 use super::afterlife;
 use super::reader::{Checksums, Unreadable, Walked};
 use crate::disk::{Content, CrashDisk, Point};
+use crate::host::Base;
 use crate::host::build::MADE;
 use crate::host::volume::options;
-use crate::host::Base;
 use crate::oracle::{Judge, Tree, Violation};
 
 /// What is wrong with a recovered disk.

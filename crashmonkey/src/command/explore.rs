@@ -87,7 +87,11 @@ fn print(figures: &Figures, failures: &[Failure], json: bool, seconds: f64) -> R
     for failure in failures {
         writeln!(stdout, "FAILED seed {}", failure.seed)?;
         if let Some(crash) = &failure.crash {
-            writeln!(stdout, "  instant {}, {} events, decisions {:?}", crash.point, crash.events, crash.decisions)?;
+            writeln!(
+                stdout,
+                "  instant {}, {} events, decisions {:?}",
+                crash.point, crash.events, crash.decisions
+            )?;
         }
         writeln!(stdout, "  {}\n{}", failure.message, failure.program)?;
         failure.events.iter().try_for_each(|line| writeln!(stdout, "  {line}"))?;

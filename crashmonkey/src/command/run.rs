@@ -104,12 +104,19 @@ fn workloads(args: &Run) -> Result<Vec<Workload>> {
             Some(wanted) => {
                 let count = generator.count();
                 let wanted = wanted.min(count);
-                Box::new((0..wanted).filter_map(|nth| generator.nth(nth * count / wanted)).collect::<Vec<_>>().into_iter())
+                Box::new(
+                    (0..wanted)
+                        .filter_map(|nth| generator.nth(nth * count / wanted))
+                        .collect::<Vec<_>>()
+                        .into_iter(),
+                )
             }
             None => Box::new(generator.iter().step_by(args.stride.max(1))),
         };
         let mut seen = HashSet::new();
-        all.extend(generated.filter(|workload| seen.insert(workload.id())).take(args.limit.unwrap_or(usize::MAX)));
+        all.extend(
+            generated.filter(|workload| seen.insert(workload.id())).take(args.limit.unwrap_or(usize::MAX)),
+        );
     }
     if all.is_empty() {
         bail!("nothing to run: name a profile or files");
@@ -219,8 +226,7 @@ fn print_failure(stdout: &mut impl std::io::Write, failure: &Failure) -> Result<
 pub fn replay(args: &Replay) -> Result<ExitCode> {
     let text = fs::read_to_string(&args.failure)
         .with_context(|| format!("cannot read {}", args.failure.display()))?;
-    let failure: Failure =
-        serde_json::from_str(&text).with_context(|| args.failure.display().to_string())?;
+    let failure: Failure = serde_json::from_str(&text).with_context(|| args.failure.display().to_string())?;
     let base = base(build(Some(&failure.build))?)?;
     let workload: Workload = failure.workload.parse()?;
     println!("{}", listing(&workload.ops));

@@ -60,7 +60,11 @@ fn prelude(random: &mut SmallRng) -> Vec<Op> {
     for path in FILES.choose_multiple(random, 3) {
         ops.push(open(path));
         if random.random_bool(0.7) {
-            ops.push(Op::Write { path: Path::fixed(path), off: 0, len: *LENGTHS.choose(random).unwrap_or(&100) });
+            ops.push(Op::Write {
+                path: Path::fixed(path),
+                off: 0,
+                len: *LENGTHS.choose(random).unwrap_or(&100),
+            });
         }
         if random.random_bool(0.7) {
             ops.push(Op::Close { path: Path::fixed(path) });
@@ -108,7 +112,9 @@ fn on_names(random: &mut SmallRng, file: &'static str) -> Op {
     };
     match random.random_range(0..14) {
         0 => Op::Unlink { path },
-        1 if random.random_bool(0.3) => Op::Unlink { path: Path::fixed(LINKS.choose(random).unwrap_or(&"to")) },
+        1 if random.random_bool(0.3) => {
+            Op::Unlink { path: Path::fixed(LINKS.choose(random).unwrap_or(&"to")) }
+        }
         1 => Op::Unlink { path },
         2 => Op::Link { from: path, to: other },
         3..=5 => Op::Rename { from: path, to: other, flags },

@@ -102,9 +102,10 @@ impl<'s> Schedule<'s> {
         }
         self.stage.mount.containers().set_always_miss(self.program.always_miss);
         let mut actors = vec![first];
-        actors.extend((1..self.program.streams.len()).map(|number| {
-            Actor::new(self.stage, Stream(u8::try_from(number).unwrap_or(u8::MAX)))
-        }));
+        actors.extend(
+            (1..self.program.streams.len())
+                .map(|number| Actor::new(self.stage, Stream(u8::try_from(number).unwrap_or(u8::MAX)))),
+        );
         let mut futures: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
         for (actor, ops) in actors.into_iter().zip(&self.program.streams) {
             futures.push(Box::pin(self.stream(actor, ops)));

@@ -58,8 +58,11 @@ impl Stage {
         let device = Arc::new(RecordingDevice::new(base.image.clone()));
         let story = Arc::new(Story::new(device.clone(), MADE));
         let clock = story.clone();
-        let options =
-            Options { cache_bytes: Some(CACHE), not_home: Some(NOT_HOME), clock: Box::new(move || clock.now()) };
+        let options = Options {
+            cache_bytes: Some(CACHE),
+            not_home: Some(NOT_HOME),
+            clock: Box::new(move || clock.now()),
+        };
         let medium = Arc::new(Medium::new(device.clone()));
         let containers = Containers::new(medium, &base.mounted, options);
         let core = Watched::over((base.build.start)(base.volume), story.clone());
@@ -74,8 +77,7 @@ impl Stage {
     pub fn upgrade(&self) -> Result<(), String> {
         let story = self.story.clone();
         let import = self.build.other;
-        let done =
-            self.mount.upgrade(Budget::default(), |bytes| Ok(Watched::over(import(bytes)?, story)));
+        let done = self.mount.upgrade(Budget::default(), |bytes| Ok(Watched::over(import(bytes)?, story)));
         done.map(|_| ()).map_err(|error| error.to_string())
     }
 }
@@ -199,7 +201,9 @@ impl<'s> Actor<'s> {
                 let ino = self.fd(path)?;
                 let name = XattrName::new(name.as_bytes()).map_err(os)?;
                 let value = value.as_bytes();
-                let _ = self.entry(OpKind::Xattr, |fs, call| fs.setxattr(call, ino, name, value, XattrSet::Any)).await?;
+                let _ = self
+                    .entry(OpKind::Xattr, |fs, call| fs.setxattr(call, ino, name, value, XattrSet::Any))
+                    .await?;
                 Ok(None)
             }
             Op::RemoveXattr { path, name } => {
@@ -313,7 +317,8 @@ impl<'s> Actor<'s> {
     async fn make(&mut self, place: &Place, mode: u32, rdev: u32) -> Result<u64, Errno> {
         let (dir, name) = place.vacant()?;
         let node = NewNode { mode, uid: 0, gid: 0, rdev, xattrs: &[] };
-        let made = self.made(OpKind::Create, |fs, call| fs.create(call, dir, Name::new(name)?, &node)).await?;
+        let made =
+            self.made(OpKind::Create, |fs, call| fs.create(call, dir, Name::new(name)?, &node)).await?;
         Ok(made.ino.0)
     }
 
@@ -428,12 +433,7 @@ impl<'s> Actor<'s> {
         }
     }
 
-    async fn set_attributes(
-        &mut self,
-        path: &Path,
-        last: Last,
-        set: &SetAttr,
-    ) -> Result<Option<u64>, Errno> {
+    async fn set_attributes(&mut self, path: &Path, last: Last, set: &SetAttr) -> Result<Option<u64>, Errno> {
         let ino = self.walk_to(path, last)?.ino;
         let _ = self.entry(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, set)).await?;
         Ok(None)

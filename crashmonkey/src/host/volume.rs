@@ -72,8 +72,8 @@ impl Base {
     /// Why it can't be mounted.
     pub fn mount(build: &'static Build, image: Image, life: u64) -> Result<Base, String> {
         let disk = Recorder::new(image);
-        let (mounted, volume, superblock) =
-            (build.mount)(&disk, &options(life, MADE), &mut Space::default()).map_err(|why| why.to_string())?;
+        let (mounted, volume, superblock) = (build.mount)(&disk, &options(life, MADE), &mut Space::default())
+            .map_err(|why| why.to_string())?;
         Ok(Base { build, image: disk.image().freeze(), mounted, volume, superblock })
     }
 }

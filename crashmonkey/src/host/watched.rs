@@ -195,13 +195,7 @@ impl FileSystem<UserCall> for Watched {
         self.noted(self.core.removexattr(call, ino, name))
     }
 
-    fn map(
-        &self,
-        call: Called<'_, '_>,
-        ino: InodeNo,
-        file: FileBlock,
-        blocks: u64,
-    ) -> Result<Mapping, Stop> {
+    fn map(&self, call: Called<'_, '_>, ino: InodeNo, file: FileBlock, blocks: u64) -> Result<Mapping, Stop> {
         self.core.map(call, ino, file, blocks)
     }
 

@@ -132,7 +132,12 @@ impl Model {
         let end = off.checked_add(len).filter(|end| *end <= MAX_SIZE).ok_or(Errno::FBIG)?;
         let zero = mode.contains(FallocMode::ZERO_RANGE);
         if punch || zero {
-            self.clear_range(by.op, ino, off..end, if punch { Mapping::Hole } else { Mapping::Unwritten(None) })?;
+            self.clear_range(
+                by.op,
+                ino,
+                off..end,
+                if punch { Mapping::Hole } else { Mapping::Unwritten(None) },
+            )?;
         }
         if !punch {
             self.reserve(by.op, ino, blocks_of(off, end))?;

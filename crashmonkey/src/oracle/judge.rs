@@ -102,9 +102,8 @@ impl<'a> Judge<'a> {
         if let [tree] = trees {
             return self.check(tree);
         }
-        let fits = |state: &usize| {
-            trees.iter().all(|tree| self.compare(*state, tree, Stop::AtFirst).is_empty())
-        };
+        let fits =
+            |state: &usize| trees.iter().all(|tree| self.compare(*state, tree, Stop::AtFirst).is_empty());
         match self.range().rev().find(fits) {
             Some(state) => Ok(state),
             None => {

@@ -129,12 +129,7 @@ impl Batch {
     }
 
     /// Runs all workloads. `progress` hears how many are done.
-    pub fn run(
-        &self,
-        base: &Base,
-        workloads: &[Workload],
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> Results {
+    pub fn run(&self, base: &Base, workloads: &[Workload], progress: &(dyn Fn(usize) + Sync)) -> Results {
         let next = AtomicUsize::new(0);
         let failed = AtomicUsize::new(0);
         let collected = Mutex::new((Figures::default(), BTreeMap::new()));

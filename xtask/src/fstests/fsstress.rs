@@ -4,9 +4,12 @@
 //! errors an honest file system may give (a name that another thread took, a full disk) and counts any
 //! other as a failure: an EIO, a stale handle, a structure that needs cleaning.
 
-use super::Field;
+use super::{Field, verdict};
 use crate::bench::worker::pattern;
 use crate::board::{Counts, spinner};
+use crate::build::Bento;
+use crate::peers::Programs;
+use crate::setup;
 use anyhow::{Context, Result};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -18,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What `fstests fsstress` takes.
 #[derive(clap::Args)]
@@ -33,6 +36,12 @@ pub struct Options {
     /// Where the random numbers start
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How often the server is killed in the middle of it; what it left is checked, then mounted again
+    #[arg(long, default_value_t = 0, conflicts_with = "program")]
+    crashes: u32,
+    /// Upgrade the core all the time meanwhile
+    #[arg(long)]
+    upgrades: bool,
     /// The classic program, built in an xfstests tree (ltp/fsstress)
     #[arg(long)]
     program: Option<PathBuf>,
@@ -42,21 +51,28 @@ pub struct Options {
 pub fn run(options: &Options, field: &mut Field) -> Result<Counts> {
     let dir = field.volume.dir().join("fsstress");
     std::fs::create_dir(&dir)?;
-    let mut counts = match &options.program {
+    rustix::fs::syncfs(std::fs::File::open(&dir)?)?;
+    let mut counts = Counts::default();
+    for part in 0..options.crashes {
+        counts += own(options, part, &dir, field, End::Crash)?;
+        counts += verdict("checking what a crash left", field.volume.check());
+        field.volume.mount()?;
+        counts += look_through(&dir);
+    }
+    counts += match &options.program {
         Some(program) => classic(options, program, &dir)?,
-        None => own(options, &dir)?,
+        None => own(options, options.crashes, &dir, field, End::InPeace)?,
     };
     field.volume.chill()?;
-    let mut entries = 0;
-    match walk(&dir, &mut entries) {
-        Ok(()) => counts.passed += 1,
-        Err(error) => {
-            println!("FAILED reading back after a new mount: {error:#}");
-            counts.failed += 1;
-        }
-    }
-    println!("{entries} entries were left and read back");
+    counts += look_through(&dir);
     Ok(counts)
+}
+
+fn look_through(dir: &Path) -> Counts {
+    let mut entries = 0;
+    let counts = verdict("reading back after a new mount", walk(dir, &mut entries));
+    println!("{entries} entries were left and read back");
+    counts
 }
 
 fn classic(options: &Options, program: &Path, dir: &Path) -> Result<Counts> {
@@ -77,10 +93,19 @@ fn classic(options: &Options, program: &Path, dir: &Path) -> Result<Counts> {
     Ok(Counts { passed: 0, failed: 1 })
 }
 
+/// How a part of the run ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    InPeace,
+    /// The server is killed under the threads.
+    Crash,
+}
+
 /// What the threads have in common.
 struct Shared {
     dir: PathBuf,
-    end: Instant,
+    over: AtomicBool,
+    end: End,
     done: AtomicU64,
     refused: AtomicU64,
     wrong: Mutex<Vec<String>>,
@@ -89,22 +114,32 @@ struct Shared {
 /// More complaints than this say nothing new.
 const ENOUGH: usize = 20;
 
-fn own(options: &Options, dir: &Path) -> Result<Counts> {
+fn own(options: &Options, part: u32, dir: &Path, field: &mut Field, end: End) -> Result<Counts> {
     let shared = Shared {
         dir: dir.to_path_buf(),
-        end: Instant::now() + Duration::from_secs(options.seconds),
+        over: AtomicBool::new(false),
+        end,
         done: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         wrong: Mutex::new(Vec::new()),
     };
     let bar = spinner("fsstress");
+    let time = Duration::from_secs(options.seconds) / (options.crashes + 1);
     std::thread::scope(|scope| {
         for thread in 0..options.processes {
-            let seed = options.seed.wrapping_mul(1000).wrapping_add(thread as u64);
+            let seed = options.seed.wrapping_mul(1000).wrapping_add(u64::from(part) * 100 + thread as u64);
             let shared = &shared;
             scope.spawn(move || stress(shared, SmallRng::seed_from_u64(seed)));
         }
-    });
+        if let (true, Programs::Bento(bento)) = (options.upgrades, field.programs) {
+            let (shared, top) = (&shared, field.volume.dir().to_path_buf());
+            scope.spawn(move || upgrade(shared, bento, &top));
+        }
+        std::thread::sleep(time);
+        let killed = if end == End::Crash { field.volume.kill_server() } else { Ok(()) };
+        shared.over.store(true, Ordering::Relaxed);
+        killed
+    })?;
     bar.finish_and_clear();
     let (done, refused) = (shared.done.into_inner(), shared.refused.into_inner());
     println!("{done} operations done, {refused} refused as they had to be");
@@ -115,17 +150,43 @@ fn own(options: &Options, dir: &Path) -> Result<Counts> {
     Ok(Counts { passed: u64::from(wrong.is_empty()), failed: u64::from(!wrong.is_empty()) })
 }
 
+/// Replaces the core every few milliseconds.
+fn upgrade(shared: &Shared, bento: &Bento, dir: &Path) {
+    let mut upgrades = 0;
+    while !shared.over.load(Ordering::Relaxed) {
+        let done = setup::quiet(bento.command("bento").arg("upgrade").arg(dir));
+        match done {
+            Ok(()) => upgrades += 1,
+            Err(_) if shared.end == End::Crash => break,
+            Err(error) => {
+                shared.complain(format!("upgrade: {error:#}"));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("{upgrades} upgrades meanwhile");
+}
+
+impl Shared {
+    /// Whether there were enough complaints by now.
+    fn complain(&self, what: String) -> bool {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.push(what);
+        wrong.len() >= ENOUGH
+    }
+}
+
 fn stress(shared: &Shared, random: SmallRng) {
     let mut stage = Stage { dir: shared.dir.clone(), random, content: pattern(1 << 17) };
-    while Instant::now() < shared.end {
+    while !shared.over.load(Ordering::Relaxed) {
         let (name, operation) = OPERATIONS[stage.random.random_range(0..OPERATIONS.len())];
         match operation(&mut stage) {
             Ok(()) => shared.done.fetch_add(1, Ordering::Relaxed),
             Err(error) if EXPECTED.contains(&error) => shared.refused.fetch_add(1, Ordering::Relaxed),
+            // What every call gets from a server that is gone.
+            Err(Errno::NOTCONN | Errno::CONNABORTED) if shared.end == End::Crash => return,
             Err(error) => {
-                let mut wrong = shared.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-                wrong.push(format!("{name}: {error}"));
-                if wrong.len() >= ENOUGH {
+                if shared.complain(format!("{name}: {error}")) {
                     return;
                 }
                 0

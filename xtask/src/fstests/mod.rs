@@ -25,6 +25,9 @@ pub struct Options {
     /// Where the images go
     #[arg(long, default_value = "/dev/shm", global = true)]
     place: PathBuf,
+    /// Mebibytes of the volume; a small one is full most of the time
+    #[arg(long, default_value_t = 3072, global = true)]
+    mebibytes: u64,
     #[command(subcommand)]
     suite: Suite,
 }
@@ -45,6 +48,7 @@ enum Suite {
 struct Field<'a> {
     volume: Volume<'a>,
     place: &'a Path,
+    programs: &'a Programs,
 }
 
 /// `cargo xtask fstests`.
@@ -88,17 +92,20 @@ fn on_volume(
     } else {
         ""
     };
-    let shape = Shape { place: place.path(), size: 3 << 30, options: mount };
-    let mut field = Field { volume: Volume::create(options.on, programs, &shape)?, place: place.path() };
+    let shape = Shape { place: place.path(), size: options.mebibytes << 20, options: mount };
+    let volume = Volume::create(options.on, programs, &shape)?;
+    let mut field = Field { volume, place: place.path(), programs };
     let mut counts = suite(&mut field)?;
-    match field.volume.unmount().and_then(|()| field.volume.check()) {
-        Ok(()) => counts.passed += 1,
-        Err(error) => {
-            println!("after the suite: {error:#}");
-            counts.failed += 1;
-        }
-    }
+    counts += verdict("unmounting and checking", field.volume.unmount().and_then(|()| field.volume.check()));
     Ok(counts)
+}
+
+/// One more test, and why it failed.
+fn verdict(what: &str, result: Result<()>) -> Counts {
+    if let Err(error) = &result {
+        println!("FAILED {what}: {error:#}");
+    }
+    Counts { passed: u64::from(result.is_ok()), failed: u64::from(result.is_err()) }
 }
 
 /// Installs a test program that is published as a crate, once, below the target directory.

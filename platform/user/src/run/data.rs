@@ -469,10 +469,12 @@ impl Mount {
         let mut at = range.start;
         while at < range.end {
             let rest = at..range.end;
-            let mut next = self.run(call, OpKind::Allocate, |fs, call| fs.fallocate(call, ino, how, rest.clone()));
+            let mut next =
+                self.run(call, OpKind::Allocate, |fs, call| fs.fallocate(call, ino, how, rest.clone()));
             if next == Err(Errno::Busy) {
                 self.trim(call, ino)?;
-                next = self.run(call, OpKind::Allocate, |fs, call| fs.fallocate(call, ino, how, rest.clone()));
+                next =
+                    self.run(call, OpKind::Allocate, |fs, call| fs.fallocate(call, ino, how, rest.clone()));
             }
             let next = next?;
             if next.value <= at {

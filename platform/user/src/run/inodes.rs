@@ -64,7 +64,9 @@ impl Mount {
                 Ok(()) => evicted += 1,
                 Err(errno) if self.containers.is_shut_down() => return Err(errno),
                 // One damaged inode must not keep the volume from being used.
-                Err(errno) => log::error!("inode {ino}, which has no name, could not be taken away: {errno:?}"),
+                Err(errno) => {
+                    log::error!("inode {ino}, which has no name, could not be taken away: {errno:?}")
+                }
             }
             slot = next;
         }
