@@ -361,13 +361,45 @@ struct bk_inode {
 	struct bk_node *node;
 	struct bento_time btime;
 };
+
+static inline struct bk_inode *bk_inode_of(struct inode *inode)
+{
+	return container_of(inode, struct bk_inode, vfs);
+}
+
+static inline struct bento_mount *bk_mount_of(struct inode *inode)
+{
+	return inode->i_sb->s_fs_info;
+}
+
+static inline struct timespec64 bk_time_of(struct bento_time time)
+{
+	return (struct timespec64){ .tv_sec = time.seconds, .tv_nsec = time.nanoseconds };
+}
+
+struct bk_call *bk_call_for(struct inode *inode);
 int bk_inodes_init(void);
 void bk_inodes_exit(void);
 struct inode *bk_inode_alloc(struct super_block *sb);
 void bk_inode_free(struct inode *inode);
 void bk_inode_evict(struct inode *inode);
 struct inode *bk_iget(struct super_block *sb, const struct bento_attr *attr, struct bk_call *c);
+
+/* namei.c */
+extern const struct inode_operations bk_dir_iops;
+extern const struct file_operations bk_dir_fops;
+
+/* attr.c */
+int bk_getattr(bento_idmap *idmap, const struct path *path, struct kstat *stat, u32 mask, unsigned int flags);
+ssize_t bk_listxattr(struct dentry *dentry, char *buffer, size_t size);
+extern const struct inode_operations bk_link_iops;
+extern const struct inode_operations bk_special_iops;
 extern const struct xattr_handler *BENTO_XATTR_CONST bk_xattrs[];
+
+/* file.c */
+extern const struct inode_operations bk_file_iops;
+extern const struct file_operations bk_file_fops;
+extern const struct address_space_operations bk_file_aops;
 
 /* super.c */
 int bk_super_init(void);
