@@ -182,6 +182,19 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What is free, by bitmaps in which a bit stands for something used.
+    pub fn of(inodes: &[u64], blocks: &[u64]) -> Self {
+        let free = |words: &[u64]| words.iter().map(|word| word.count_zeros()).sum();
+        let (mut longest, mut run) = (0_u32, 0_u32);
+        for word in blocks {
+            for bit in 0..64 {
+                run = if word >> bit & 1 == 0 { run.saturating_add(1) } else { 0 };
+                longest = longest.max(run);
+            }
+        }
+        Self { free_blocks: free(blocks), free_inodes: free(inodes), class: Self::class_of(longest) }
+    }
+
     /// Reads the entry at byte `at` of a summary block, as [`Geometry::summary_place`] says.
     pub fn read(bytes: &[u8], at: usize) -> Result<Self, Corruption> {
         let bytes = bytes.get(at..).unwrap_or(&[]);

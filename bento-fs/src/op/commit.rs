@@ -102,7 +102,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                     slot.map_version = slot.map_version.wrapping_add(1);
                 }
                 if slot.version <= touched.version {
-                    slot.times_dirty = 0;
+                    (slot.times_dirty, slot.version) = (0, touched.version);
                 }
             });
         }

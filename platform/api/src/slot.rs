@@ -11,7 +11,7 @@ use crate::{BatchSeq, Time};
 pub struct Slot {
     /// Tells whether the slot belongs to this inode or to one that had its number before.
     pub generation: u32,
-    /// 1 if the times, version and size below are to be used instead of the disk's.
+    /// 1 if the times and version below are to be used instead of the disk's.
     pub times_dirty: u32,
     /// Last access, if `times_dirty`.
     pub atime: Time,
@@ -19,7 +19,7 @@ pub struct Slot {
     pub mtime: Time,
     /// Last change of the inode, if `times_dirty`.
     pub ctime: Time,
-    /// `i_version`, if `times_dirty`.
+    /// `i_version`: the newer one if `times_dirty`, else that of the last transaction, if there was one.
     pub version: u64,
     /// The last batch that changed the inode: fsync waits for it.
     pub sync_seq: BatchSeq,

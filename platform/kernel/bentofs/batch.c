@@ -14,7 +14,6 @@ int bk_batches_init(struct bento_mount *m, const struct bento_mounted *mounted)
 	unsigned long sixteenth = totalram_pages() / 16;
 	int at;
 
-	init_rwsem(&m->join);
 	m->running = mounted->next;
 	m->durable = mounted->next ? mounted->next - 1 : 0;
 	memcpy(m->journal, mounted->journal, sizeof(m->journal));
@@ -27,7 +26,7 @@ int bk_batches_init(struct bento_mount *m, const struct bento_mounted *mounted)
 	m->ride_until = min(mounted->log_credits / 8, mounted->batch_limit / 2);
 	/* The first flush is never left out: what a former life wrote may be unflushed. */
 	atomic64_set(&m->written, 1);
-	if (m->read_only)
+	if (m->read_only || m->list)
 		return 0;
 	m->list_most = m->batch_limit + SLACK;
 	m->list = kvmalloc_array(m->list_most, sizeof(*m->list), GFP_KERNEL);
@@ -80,16 +79,16 @@ void bk_completed(struct bento_mount *m)
 	wake_up_all(&m->completed);
 }
 
-void bk_shut_down(struct bento_mount *m)
+void bk_shut_down(struct bento_mount *m, const char *why)
 {
 	if (!xchg(&m->down, true))
-		bk_err(m, "the journal failed: no more changes are taken; reads go on");
+		bk_err(m, "shut down, since %s: no more changes are taken; reads go on", why);
 	bk_completed(m);
 }
 
 void bento_shut_down(struct bento_call *call)
 {
-	bk_shut_down(bk_of(call)->mount);
+	bk_shut_down(bk_of(call)->mount, "the journal failed");
 }
 BENTO_EXPORT(bento_shut_down);
 

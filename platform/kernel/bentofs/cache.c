@@ -63,16 +63,13 @@ static bool is_clean(struct bk_block *block)
 	return clean;
 }
 
-/* Drops up to two blocks that are clean and not pinned, found by a clock. */
-static void make_room(struct bento_mount *m)
+/* Drops blocks that are clean and not pinned, found by a clock, in so many steps: how many. */
+static unsigned long drop_some(struct bento_mount *m, unsigned long steps, unsigned long most)
 {
-	unsigned long no = READ_ONCE(m->cache_hand);
+	unsigned long no = READ_ONCE(m->cache_hand), dropped = 0;
 	struct bk_block *block;
-	int step, dropped = 0;
 
-	if (atomic_long_read(&m->cached) <= m->cache_most)
-		return;
-	for (step = 0; step < STEPS && dropped < 2; step++) {
+	while (steps-- && dropped < most) {
 		struct bk_block *victim = NULL;
 
 		rcu_read_lock();
@@ -97,6 +94,19 @@ static void make_room(struct bento_mount *m)
 		dropped++;
 	}
 	WRITE_ONCE(m->cache_hand, no);
+	return dropped;
+}
+
+static void make_room(struct bento_mount *m)
+{
+	if (atomic_long_read(&m->cached) > m->cache_most)
+		drop_some(m, STEPS, 2);
+}
+
+/* Gives memory back: how many blocks. */
+unsigned long bk_cache_shrink(struct bento_mount *m, unsigned long most)
+{
+	return drop_some(m, 2 * most, most);
 }
 
 static int load(struct bento_mount *m, struct bk_block *block, bool zeroed)
@@ -184,7 +194,7 @@ void bk_publish(struct bento_mount *m, struct bk_block *block)
 	if (xa_is_err(old)) {
 		bk_put(block);
 		WRITE_ONCE(m->poisoned, true);
-		bk_shut_down(m);
+		bk_shut_down(m, "there was no memory for a new block");
 		return;
 	}
 	atomic_long_inc(&m->cached);

@@ -98,6 +98,17 @@ void bk_drop_pins(struct bk_call *c, bool all)
 	c->pin_count = kept;
 }
 
+/* The newest batch that changed what the call looked at and is not durable; 0 if all of it is. */
+u64 bk_newest_undurable(struct bk_call *c)
+{
+	u64 newest = 0;
+	u32 at;
+
+	for (at = 0; at < c->pin_count; at++)
+		newest = max(newest, bento_undurable(&c->rust, &c->pins[at]->rust));
+	return newest;
+}
+
 void bento_unlatch(struct bento_call *call)
 {
 	struct bk_call *c = bk_of(call);
@@ -222,6 +233,7 @@ struct bk_node *bk_node_get(struct bento_mount *m, u64 ino)
 		atomic_set(&node->refs, 1);
 		init_rwsem(&node->lock);
 		spin_lock_init(&node->slot_lock);
+		INIT_LIST_HEAD(&node->dirty);
 		there = xa_cmpxchg(&m->nodes, ino, NULL, node, GFP_NOFS | __GFP_NOFAIL);
 		if (!there)
 			return node;
@@ -378,7 +390,7 @@ void bk_release_held(struct bk_call *c)
 		WRITE_ONCE(c->mount->poisoned, true);
 		up_read(&c->mount->join);
 		c->joined = 0;
-		bk_shut_down(c->mount);
+		bk_shut_down(c->mount, "a batch is half merged");
 	}
 	if (c->journal)
 		bento_journal_end(&c->rust);

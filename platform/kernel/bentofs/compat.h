@@ -6,6 +6,9 @@
 #include <linux/fs.h>
 #include <linux/iomap.h>
 #include <linux/module.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/slab.h>
 #include <linux/version.h>
 #include <linux/xattr.h>
 
@@ -38,10 +41,16 @@ typedef struct user_namespace bento_idmap;
 #define bento_set_atime(inode, time) inode_set_atime_to_ts(inode, time)
 #define bento_set_mtime(inode, time) inode_set_mtime_to_ts(inode, time)
 #define bento_set_ctime(inode, time) inode_set_ctime_to_ts(inode, time)
+#define bento_get_atime(inode) inode_get_atime(inode)
+#define bento_get_mtime(inode) inode_get_mtime(inode)
+#define bento_get_ctime(inode) inode_get_ctime(inode)
 #else
 #define bento_set_atime(inode, time) ((inode)->i_atime = (time))
 #define bento_set_mtime(inode, time) ((inode)->i_mtime = (time))
 #define bento_set_ctime(inode, time) ((inode)->i_ctime = (time))
+#define bento_get_atime(inode) ((inode)->i_atime)
+#define bento_get_mtime(inode) ((inode)->i_mtime)
+#define bento_get_ctime(inode) ((inode)->i_ctime)
 #endif
 
 #if BENTO_SINCE(6, 7)
@@ -54,6 +63,55 @@ typedef struct user_namespace bento_idmap;
 #define bento_splice_read filemap_splice_read
 #else
 #define bento_splice_read generic_file_splice_read
+#endif
+
+/* Lists are set through a name, and the VFS handles their attributes itself. */
+#if BENTO_SINCE(6, 2)
+typedef struct dentry *bento_acl_place;
+#define bento_acl_inode(place) d_inode(place)
+#define bento_acl_chmod(idmap, dentry, mode) posix_acl_chmod(idmap, dentry, mode)
+#define BENTO_ACL_OPS .get_inode_acl = bk_get_acl, .set_acl = bk_set_acl,
+#define BENTO_ACL_XATTRS
+#else
+typedef struct inode *bento_acl_place;
+#define bento_acl_inode(place) (place)
+#define bento_acl_chmod(idmap, dentry, mode) posix_acl_chmod(idmap, d_inode(dentry), mode)
+#define BENTO_ACL_OPS .get_acl = bk_get_acl, .set_acl = bk_set_acl,
+#define BENTO_ACL_XATTRS &posix_acl_access_xattr_handler, &posix_acl_default_xattr_handler,
+#endif
+
+/* A list in the form that user space has of it, allocated. */
+#if BENTO_SINCE(7, 0)
+static inline void *bento_acl_bytes(const struct posix_acl *acl, size_t *bytes)
+{
+	return posix_acl_to_xattr(&init_user_ns, acl, bytes, GFP_KERNEL);
+}
+#else
+static inline void *bento_acl_bytes(const struct posix_acl *acl, size_t *bytes)
+{
+	void *value = kmalloc(posix_acl_xattr_size(acl->a_count), GFP_KERNEL);
+
+	*bytes = posix_acl_xattr_size(acl->a_count);
+	if (value)
+		posix_acl_to_xattr(&init_user_ns, acl, value, *bytes);
+	return value;
+}
+#endif
+
+/* A new directory may be another dentry than was asked for. */
+#if BENTO_SINCE(6, 15)
+typedef struct dentry *bento_mkdir_result;
+#define BENTO_MKDIR(error) ERR_PTR(error)
+#else
+typedef int bento_mkdir_result;
+#define BENTO_MKDIR(error) (error)
+#endif
+
+/* A file system is told that its device is gone. */
+#if BENTO_SINCE(6, 5)
+#define BENTO_SHUTDOWN(function) .shutdown = function,
+#else
+#define BENTO_SHUTDOWN(function)
 #endif
 
 /* The state of an inode is read through a function. */

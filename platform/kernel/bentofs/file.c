@@ -18,7 +18,7 @@ static int map_begin(struct inode *inode, loff_t at, loff_t length, unsigned int
 	}
 	c->rust.args.at = first;
 	c->rust.args.length = ((at + length - 1) >> BENTO_BLOCK_BITS) - first + 1;
-	error = bk_run(c, BENTO_OP_MAP, 0);
+	error = bk_run(c, BENTO_OP_MAP, BENTO_KIND_READ);
 	if (!error) {
 		struct bento_reply *reply = &c->rust.reply;
 
@@ -78,9 +78,19 @@ const struct file_operations bk_file_fops = {
 	.mmap = generic_file_readonly_mmap,
 	.splice_read = bento_splice_read,
 	.open = generic_file_open,
+	.unlocked_ioctl = bk_ioctl,
+	.compat_ioctl = bk_compat_ioctl,
 };
 
+/* Changes the size, under i_rwsem. */
+int bk_truncate(struct inode *inode, loff_t size)
+{
+	return -EOPNOTSUPP;
+}
+
 const struct inode_operations bk_file_iops = {
+	.setattr = bk_setattr,
+	BENTO_ACL_OPS
 	.getattr = bk_getattr,
 	.listxattr = bk_listxattr,
 };

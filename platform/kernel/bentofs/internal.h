@@ -13,6 +13,7 @@
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/fs.h>
+#include <linux/fs_parser.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -23,6 +24,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include <linux/writeback.h>
 #include <linux/xarray.h>
 
 #include "bentofs.h"
@@ -86,9 +88,12 @@ struct bk_node {
 	u64 ino;
 	atomic_t refs;
 	struct rw_semaphore lock;
+	/* Guards the slot, and the VFS's copies of what it holds. */
 	spinlock_t slot_lock;
 	bool has_slot;
 	struct bento_slot slot;
+	/* Among those whose times only memory knows. Guarded by the mount's dirty_lock; holds a reference. */
+	struct list_head dirty;
 	struct rcu_head rcu;
 };
 
@@ -141,6 +146,15 @@ struct bk_type {
 	const struct bento_registration *reg;
 };
 
+/* What a mount was told. */
+enum bk_errors { BK_ERRORS_CONTINUE, BK_ERRORS_READ_ONLY, BK_ERRORS_SHUTDOWN };
+struct bk_options {
+	/* What is done about damage. */
+	enum bk_errors errors;
+	/* How long a change waits at most before it is on its way to the log. */
+	u32 commit_seconds;
+};
+
 struct bento_disk {
 	struct bento_mount *mount;
 	struct block_device *bdev;
@@ -153,12 +167,15 @@ struct bento_mount {
 	char name[32];
 	u64 blocks;
 	bool read_only;
+	struct bk_options options;
 
 	/* The code that serves: changed only while the gate is closed. */
 	struct bk_type *type;
 	u8 fs[BENTO_FS_BYTES] __aligned(16);
 	struct bk_gate gate;
 	bool panicked, poisoned, down;
+	/* Damage was found: nothing may be changed any more. */
+	bool damaged;
 
 	struct xarray cache;
 	atomic_long_t cached;
@@ -166,6 +183,11 @@ struct bento_mount {
 	atomic64_t fetched, evicted;
 
 	struct xarray nodes;
+	/* Inodes whose times only memory knows. */
+	spinlock_t dirty_lock;
+	struct list_head dirty;
+	/* Counts inodes that left memory. */
+	atomic64_t evictions;
 	struct mutex rename;
 	u64 tree_version;
 
@@ -222,6 +244,7 @@ struct bento_mount {
 	atomic64_t completions;
 	struct workqueue_struct *work;
 	struct delayed_work timer;
+	struct work_struct checkpoint;
 
 	spinlock_t calls_lock;
 	struct list_head idle_calls;
@@ -245,6 +268,12 @@ struct bk_call {
 	void *sp;
 	struct task_struct *task;
 	bool panicking;
+
+	/* Damage that this call met first, told once it is outside the gate. */
+	struct {
+		u32 what;
+		u64 block, ino;
+	} damage;
 
 	u32 pin_count;
 	struct bk_block *pins[BENTO_PINS_MOST];
@@ -301,6 +330,7 @@ void bk_put(struct bk_block *block);
 void bk_publish(struct bento_mount *m, struct bk_block *block);
 void bk_drop_run(struct bento_mount *m, u64 start, u32 count);
 int bk_overlay(struct bento_mount *m, u64 no, const void *from);
+unsigned long bk_cache_shrink(struct bento_mount *m, unsigned long most);
 void bk_cache_destroy(struct bento_mount *m);
 int bk_io(struct block_device *bdev, u64 no, struct page *page, blk_opf_t opf);
 int bk_flush(struct bento_mount *m);
@@ -313,6 +343,7 @@ void bk_prepare(struct bk_call *c, struct bento_cost cost);
 void bk_end_attempt(struct bk_call *c);
 void bk_release_held(struct bk_call *c);
 void bk_drop_pins(struct bk_call *c, bool all);
+u64 bk_newest_undurable(struct bk_call *c);
 struct page *bk_spare(struct bk_call *c);
 struct bk_node *bk_node_get(struct bento_mount *m, u64 ino);
 void bk_node_put(struct bento_mount *m, struct bk_node *node);
@@ -331,7 +362,7 @@ bool bk_could_ever_fit(struct bento_mount *m, u32 credits);
 void bk_spend(struct bk_call *c);
 void bk_settle(struct bento_mount *m);
 void bk_completed(struct bento_mount *m);
-void bk_shut_down(struct bento_mount *m);
+void bk_shut_down(struct bento_mount *m, const char *why);
 bool bk_wants_checkpoint(struct bento_mount *m);
 void bk_enter_batch(struct bk_call *c, struct bk_block *block);
 struct page *bk_own_page(struct bk_call *c, struct page **page);
@@ -344,12 +375,14 @@ void bk_requests_drop(struct bk_call *c);
 enum { BK_NOTHING, BK_WORK, BK_LATER };
 int bk_gate_init(struct bk_gate *gate);
 void bk_gate_destroy(struct bk_gate *gate);
+void bk_tell_damage(struct bk_call *c);
 int bk_run(struct bk_call *c, unsigned int op, unsigned int kind);
 int bk_drive(struct bento_mount *m, u32 event);
 int bk_sync(struct bento_mount *m, u64 batch);
 int bk_commit(struct bento_mount *m);
 int bk_checkpoint(struct bento_mount *m);
 void bk_timer(struct work_struct *work);
+void bk_background_checkpoint(struct work_struct *work);
 
 /* register.c */
 struct bk_type *bk_type_get(const char *name);
@@ -360,6 +393,9 @@ struct bk_inode {
 	struct inode vfs;
 	struct bk_node *node;
 	struct bento_time btime;
+	/* A directory's size and blocks are older than its entries; and the version that they are of. */
+	bool stale;
+	u64 version;
 };
 
 static inline struct bk_inode *bk_inode_of(struct inode *inode)
@@ -383,7 +419,17 @@ void bk_inodes_exit(void);
 struct inode *bk_inode_alloc(struct super_block *sb);
 void bk_inode_free(struct inode *inode);
 void bk_inode_evict(struct inode *inode);
-struct inode *bk_iget(struct super_block *sb, const struct bento_attr *attr, struct bk_call *c);
+struct inode *bk_iget(struct super_block *sb, struct bk_call *c, s64 seen);
+int bk_inode_made(struct inode *inode, struct bk_call *c);
+void bk_inode_dirty(struct inode *inode, int flags);
+int bk_inode_write(struct inode *inode, struct writeback_control *control);
+void bk_refresh(struct inode *inode, const struct bento_attr *attr);
+void bk_changed(struct inode *inode, struct bento_time now);
+void bk_entries_changed(struct inode *dir, struct bento_time now);
+int bk_refresh_size(struct inode *dir);
+int bk_evict(struct bk_call *c, u64 ino);
+int bk_flush_all_times(struct bento_mount *m);
+int bk_sync_inode(struct inode *inode, int datasync);
 
 /* namei.c */
 extern const struct inode_operations bk_dir_iops;
@@ -391,15 +437,33 @@ extern const struct file_operations bk_dir_fops;
 
 /* attr.c */
 int bk_getattr(bento_idmap *idmap, const struct path *path, struct kstat *stat, u32 mask, unsigned int flags);
+int bk_setattr(bento_idmap *idmap, struct dentry *dentry, struct iattr *attr);
+struct posix_acl *bk_get_acl(struct inode *inode, int type, bool rcu);
+int bk_set_acl(bento_idmap *idmap, bento_acl_place place, struct posix_acl *acl, int type);
 ssize_t bk_listxattr(struct dentry *dentry, char *buffer, size_t size);
 extern const struct inode_operations bk_link_iops;
 extern const struct inode_operations bk_special_iops;
 extern const struct xattr_handler *BENTO_XATTR_CONST bk_xattrs[];
 
 /* file.c */
+int bk_truncate(struct inode *inode, loff_t size);
 extern const struct inode_operations bk_file_iops;
 extern const struct file_operations bk_file_fops;
 extern const struct address_space_operations bk_file_aops;
+
+/* options.c */
+extern const struct fs_parameter_spec bk_parameters[];
+int bk_option(struct fs_context *fc, struct fs_parameter *parameter);
+void bk_options_show(struct seq_file *seq, const struct bento_mount *m);
+struct bk_options *bk_options_new(const struct bento_mount *m);
+
+/* ioctl.c */
+long bk_ioctl(struct file *file, unsigned int command, unsigned long argument);
+#ifdef CONFIG_COMPAT
+long bk_compat_ioctl(struct file *file, unsigned int command, unsigned long argument);
+#else
+#define bk_compat_ioctl NULL
+#endif
 
 /* super.c */
 int bk_super_init(void);

@@ -21,7 +21,7 @@ static int check(const struct bento_registration *reg)
 	for (at = 0; at < BENTO_OP_COUNT; at++)
 		if (!reg->ops[at])
 			return -EINVAL;
-	return reg->mount && reg->drive ? 0 : -EINVAL;
+	return reg->mount && reg->unmount && reg->drive ? 0 : -EINVAL;
 }
 
 int bento_register(struct module *owner, const struct bento_registration *reg)

@@ -10,7 +10,6 @@
 #define RECHECK (HZ / 10)
 /* Times that one event may ask for another first. */
 #define FIRSTS 1000
-#define COMMIT_EVERY (5 * HZ)
 
 int bk_gate_init(struct bk_gate *gate)
 {
@@ -71,7 +70,15 @@ static int enter(struct bk_call *c, const void *fn, void *third)
 
 static int check_alive(struct bento_mount *m, bool changes)
 {
-	return READ_ONCE(m->panicked) || (changes && READ_ONCE(m->down)) ? -EIO : 0;
+	if (READ_ONCE(m->panicked) || (changes && READ_ONCE(m->down)))
+		return -EIO;
+	return changes && READ_ONCE(m->damaged) ? -EROFS : 0;
+}
+
+/* What was changed before damage was found is written all the same. */
+static int check_journal(struct bento_mount *m)
+{
+	return READ_ONCE(m->panicked) || READ_ONCE(m->down) ? -EIO : 0;
 }
 
 static void wait_completion(struct bento_mount *m, s64 seen)
@@ -139,21 +146,18 @@ static int fetch_wanted(struct bk_call *c)
 	return 0;
 }
 
-/* Frees what can be freed without taking anything away: what waits for a batch, then what waits for the tail. */
-static int find_space(struct bento_mount *m, struct bk_call *c, u32 *searched)
+/*
+ * Frees what can be freed without taking anything away: what waits for a batch, then what waits for the tail. Frees that
+ * are under way may show up between two looks, so each step is taken even if nothing is pending yet.
+ */
+static int find_space(struct bento_mount *m, u32 *searched)
 {
 	bk_settle(m);
-	if (!bento_has_pending_frees(&c->rust)) {
-		if (*searched)
-			return -ENOSPC;
-		*searched = 2;
-		return 0;
-	}
 	switch ((*searched)++) {
 	case 0:
 		return bk_commit(m);
 	case 1:
-		return bk_checkpoint(m);
+		return bk_commit(m) ?: bk_checkpoint(m);
 	}
 	return -ENOSPC;
 }
@@ -171,7 +175,7 @@ static int wait_for(struct bk_call *c, u32 *searched, u32 *credits)
 	case BENTO_WAIT_BATCH:
 		return bk_sync(c->mount, c->rust.wait_batch);
 	case BENTO_WAIT_SPACE:
-		return find_space(c->mount, c, searched);
+		return find_space(c->mount, searched);
 	case BENTO_WAIT_AGAIN:
 		return 0;
 	}
@@ -201,7 +205,7 @@ static int attempt(struct bk_call *c, unsigned int op, unsigned int kind, u32 cr
 	return result;
 }
 
-/* Runs one operation to its end. */
+/* Runs one operation to its end; its kind says what it takes. */
 int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
 {
 	struct bento_mount *m = c->mount;
@@ -213,7 +217,8 @@ int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
 	bk_drop_pins(c, true);
 	memset(c->rust.cursor, 0, sizeof(c->rust.cursor));
 	c->rust.progressed = 0;
-	ktime_get_real_ts64(&now);
+	/* As the VFS's own times, or a write might seem older than the file. */
+	ktime_get_coarse_real_ts64(&now);
 	c->rust.now = (struct bento_time){ .seconds = now.tv_sec, .nanoseconds = now.tv_nsec };
 	atomic64_inc(&m->operations);
 	for (;;) {
@@ -235,10 +240,38 @@ int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
 		if (result)
 			break;
 	}
+	bk_tell_damage(c);
+	/* Pins stay until the call is put or runs again: see bk_newest_undurable(). */
 	bk_give_back(c);
-	bk_drop_pins(c, true);
 	memalloc_nofs_restore(nofs);
 	return result;
+}
+
+/* Says what damage a call met, and does about it what the mount was told. Outside the gate. */
+void bk_tell_damage(struct bk_call *c)
+{
+	struct bento_mount *m = c->mount;
+	struct bk_call *asks;
+	char text[80] = {};
+
+	if (likely(!c->damage.what))
+		return;
+	asks = bk_call_get(m);
+	asks->rust.args.how = c->damage.what;
+	asks->rust.args.buffer = text;
+	asks->rust.args.buffer_bytes = sizeof(text) - 1;
+	bk_run(asks, BENTO_OP_DESCRIBE, BENTO_KIND_READ);
+	bk_call_put(asks);
+	if (atomic64_inc_return(&m->reports) <= 64)
+		bk_err(m, "%s (problem %u) in block %llu, inode %llu", text, c->damage.what, c->damage.block,
+		       c->damage.ino);
+	c->damage.what = 0;
+	if (m->options.errors == BK_ERRORS_SHUTDOWN) {
+		bk_shut_down(m, "damage was found");
+	} else if (m->options.errors == BK_ERRORS_READ_ONLY && !m->read_only && !xchg(&m->damaged, true)) {
+		bk_err(m, "read-only from now on: unmount, and run fsck.bento");
+		m->sb->s_flags |= SB_RDONLY;
+	}
 }
 
 /* One call of the file system's `drive`; what it lists is moved to `c`. */
@@ -250,16 +283,17 @@ static int step(struct bento_mount *m, struct bk_call *c, struct bento_event *ev
 	bk_settle(m);
 	bk_prepare(c, (struct bento_cost){ .credits = BK_RESERVE });
 	gate_enter(&m->gate);
-	result = check_alive(m, true);
+	result = check_journal(m);
 	if (!result) {
 		result = enter(c, m->type->reg->drive, event);
 		/* The journal's state may be half changed. */
 		if (result)
-			bk_shut_down(m);
+			bk_shut_down(m, "the journal failed");
 		bk_end_attempt(c);
 	}
 	gate_leave(&m->gate);
 	mutex_unlock(&m->driving);
+	bk_tell_damage(c);
 	return result;
 }
 
@@ -310,7 +344,7 @@ static int drive(struct bento_mount *m, struct bento_event event, int depth)
 			break;
 		}
 		/* Part of a record failed, or the file system gave up: nothing after it may become durable. */
-		bk_shut_down(m);
+		bk_shut_down(m, "the journal failed");
 		driven = -EIO;
 		break;
 	}
@@ -348,6 +382,8 @@ int bk_sync(struct bento_mount *m, u64 batch)
 		if (driven == BK_NOTHING && batch >= READ_ONCE(m->running))
 			batch = READ_ONCE(m->running) - 1;
 	}
+	if (bk_wants_checkpoint(m) && m->work)
+		queue_work(m->work, &m->checkpoint);
 	return 0;
 }
 
@@ -375,10 +411,20 @@ void bk_timer(struct work_struct *work)
 {
 	struct bento_mount *m = container_of(to_delayed_work(work), struct bento_mount, timer);
 
-	if (!check_alive(m, true)) {
-		bk_commit(m);
-		if (bk_wants_checkpoint(m))
-			bk_checkpoint(m);
-	}
-	queue_delayed_work(m->work, &m->timer, COMMIT_EVERY);
+	if (check_journal(m))
+		return;
+	/* An inode whose times cannot be written must not keep everything else from being committed. */
+	bk_flush_all_times(m);
+	bk_commit(m);
+	if (bk_wants_checkpoint(m))
+		bk_checkpoint(m);
+	queue_delayed_work(m->work, &m->timer, m->options.commit_seconds * HZ);
+}
+
+void bk_background_checkpoint(struct work_struct *work)
+{
+	struct bento_mount *m = container_of(work, struct bento_mount, checkpoint);
+
+	if (!check_journal(m) && bk_wants_checkpoint(m))
+		bk_checkpoint(m);
 }

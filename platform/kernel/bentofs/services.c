@@ -64,12 +64,16 @@ void bento_panicked(void)
 }
 BENTO_EXPORT(bento_panicked);
 
+/* Inside the gate, so it is only noted. */
 void bento_report(struct bento_call *call, u32 what, u64 block, u64 ino)
 {
-	struct bento_mount *m = bk_of(call)->mount;
+	struct bk_call *c = bk_of(call);
 
-	if (atomic64_inc_return(&m->reports) <= 64)
-		bk_err(m, "problem %u in block %llu, inode %llu", what, block, ino);
+	if (c->damage.what)
+		return;
+	c->damage.what = what;
+	c->damage.block = block;
+	c->damage.ino = ino;
 }
 BENTO_EXPORT(bento_report);
 

@@ -18,6 +18,11 @@ int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
 	/* A group's bitmaps come from a page that an attempt has in reserve. */
 	if ((m->inode_words + m->block_words) * sizeof(u64) > PAGE_SIZE)
 		return -EINVAL;
+	atomic64_set(&m->available[0], mounted->totals.inodes);
+	atomic64_set(&m->available[1], mounted->totals.blocks);
+	/* Who turns from reading to writing knows the groups. */
+	if (m->groups)
+		return 0;
 	m->groups = kvcalloc(m->group_count, sizeof(*m->groups), GFP_KERNEL);
 	m->orphans.words = kvmalloc_array(m->orphan_words, sizeof(u64), GFP_KERNEL);
 	if (!m->groups || !m->orphans.words)
@@ -26,8 +31,6 @@ int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
 	spin_lock_init(&m->orphans.lock);
 	for (at = 0; at < m->group_count; at++)
 		spin_lock_init(&m->groups[at].lock);
-	atomic64_set(&m->available[0], mounted->totals.inodes);
-	atomic64_set(&m->available[1], mounted->totals.blocks);
 	return 0;
 }
 
@@ -95,6 +98,25 @@ s32 bento_group(struct bento_call *call, u32 no, struct bento_lent *lent)
 	return 0;
 }
 BENTO_EXPORT(bento_group);
+
+/* At an unmount nobody changes the bits any more. */
+s32 bento_disk_group(struct bento_disk *disk, u32 no, struct bento_lent *lent)
+{
+	struct bento_mount *m = disk->mount;
+	struct bk_group *group = no < m->group_count ? &m->groups[no] : NULL;
+	u32 count;
+
+	if (!group || !group->words || !group->loaded)
+		return 0;
+	lent->loaded = &group->loaded;
+	lent->hints = group->hints;
+	lent->inodes = words_of(m, group, 0, &count);
+	lent->inode_words = count;
+	lent->blocks = words_of(m, group, 1, &count);
+	lent->block_words = count;
+	return 1;
+}
+BENTO_EXPORT(bento_disk_group);
 
 void bento_group_end(struct bento_call *call)
 {

@@ -11,14 +11,30 @@
 
 #define BENTO_MAGIC 0x42454e54
 
+static void stop_background(struct bento_mount *m)
+{
+	cancel_delayed_work_sync(&m->timer);
+	if (m->work)
+		destroy_workqueue(m->work);
+	m->work = NULL;
+}
+
+static int start_background(struct bento_mount *m)
+{
+	m->work = alloc_workqueue("bento/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, m->name);
+	if (!m->work)
+		return -ENOMEM;
+	queue_delayed_work(m->work, &m->timer, m->options.commit_seconds * HZ);
+	return 0;
+}
+
 static void mount_free(struct bento_mount *m)
 {
 	struct bk_call *c, *next;
 	struct bk_node *node;
 	unsigned long ino;
 
-	if (m->work)
-		destroy_workqueue(m->work);
+	stop_background(m);
 	list_for_each_entry_safe(c, next, &m->idle_calls, link)
 		bk_call_free(c);
 	bk_batches_destroy(m);
@@ -36,13 +52,14 @@ static void mount_free(struct bento_mount *m)
 	kvfree(m);
 }
 
-static struct bento_mount *mount_new(struct super_block *sb)
+static struct bento_mount *mount_new(struct super_block *sb, const struct bk_options *options)
 {
 	struct bento_mount *m = kvzalloc(sizeof(*m), GFP_KERNEL);
 
 	if (!m)
 		return NULL;
 	m->sb = sb;
+	m->options = *options;
 	m->bdev = sb->s_bdev;
 	m->read_only = sb_rdonly(sb);
 	strscpy(m->name, sb->s_id, sizeof(m->name));
@@ -51,6 +68,7 @@ static struct bento_mount *mount_new(struct super_block *sb)
 	xa_init(&m->homes);
 	xa_init_flags(&m->placement_ids, XA_FLAGS_ALLOC1);
 	mutex_init(&m->rename);
+	init_rwsem(&m->join);
 	mutex_init(&m->settling);
 	mutex_init(&m->line);
 	mutex_init(&m->driving);
@@ -61,10 +79,13 @@ static struct bento_mount *mount_new(struct super_block *sb)
 	spin_lock_init(&m->due_lock);
 	spin_lock_init(&m->credit_lock);
 	spin_lock_init(&m->calls_lock);
+	spin_lock_init(&m->dirty_lock);
+	INIT_LIST_HEAD(&m->dirty);
 	INIT_LIST_HEAD(&m->placements);
 	INIT_LIST_HEAD(&m->frees);
 	INIT_LIST_HEAD(&m->idle_calls);
 	INIT_DELAYED_WORK(&m->timer, bk_timer);
+	INIT_WORK(&m->checkpoint, bk_background_checkpoint);
 	init_waitqueue_head(&m->completed);
 	m->cache_most = min_t(unsigned long, totalram_pages() / 8, 1 << (30 - PAGE_SHIFT));
 	if (bk_gate_init(&m->gate)) {
@@ -74,36 +95,127 @@ static struct bento_mount *mount_new(struct super_block *sb)
 	return m;
 }
 
-/* Recovery, and what the containers start with. Outside every gate; nobody else knows the mount yet. */
-static int bring_up(struct bento_mount *m)
+/* What mount and unmount work with. */
+static int mounting_begin(struct bento_mount *m, struct bento_disk *disk, struct bento_mounting *at)
 {
-	struct bento_mounted *mounted = kzalloc(sizeof(*mounted), GFP_KERNEL);
-	struct bento_disk disk = { .mount = m, .bdev = m->bdev, .page = alloc_page(GFP_KERNEL) };
-	struct bento_mounting at = {
-		.disk = &disk,
+	*disk = (struct bento_disk){ .mount = m, .bdev = m->bdev, .page = alloc_page(GFP_KERNEL) };
+	*at = (struct bento_mounting){
+		.disk = disk,
 		.space = kvzalloc(BENTO_SPACE_BYTES, GFP_KERNEL),
 		.fs = m->fs,
-		.mounted = mounted,
+		.mounted = kzalloc(sizeof(*at->mounted), GFP_KERNEL),
 		.epoch = get_random_u64(),
 		.now = { .seconds = ktime_get_real_seconds() },
 		.read_only = m->read_only,
 	};
-	int (*mount)(struct bento_mounting *at) = m->type->reg->mount;
-	int error = -ENOMEM;
+	return disk->page && at->space && at->mounted ? 0 : -ENOMEM;
+}
 
-	if (mounted && disk.page && at.space)
+static void mounting_end(struct bento_mounting *at)
+{
+	if (at->disk->page)
+		__free_page(at->disk->page);
+	kvfree(at->space);
+	kfree(at->mounted);
+}
+
+/* Recovery, and what the containers start with. Outside every gate; nobody else knows the mount yet. */
+static int bring_up(struct bento_mount *m)
+{
+	int (*mount)(struct bento_mounting *at) = m->type->reg->mount;
+	struct bento_mounting at;
+	struct bento_disk disk;
+	int error = mounting_begin(m, &disk, &at);
+
+	if (!error)
 		error = mount(&at);
 	if (!error) {
 		m->blocks = at.blocks;
 		memcpy(&m->sb->s_uuid, at.uuid, sizeof(at.uuid));
-		error = bk_groups_init(m, mounted) ?: bk_batches_init(m, mounted);
+		error = bk_groups_init(m, at.mounted) ?: bk_batches_init(m, at.mounted);
 	}
-	if (!error && mounted->replayed)
-		bk_info(m, "recovered: %u batches were in the log", mounted->replayed);
-	if (disk.page)
-		__free_page(disk.page);
-	kvfree(at.space);
-	kfree(mounted);
+	if (!error && at.mounted->replayed)
+		bk_info(m, "recovered: %u batches were in the log", at.mounted->replayed);
+	mounting_end(&at);
+	return error;
+}
+
+/* Takes away what a crash left without a name. One damaged inode must not keep the volume from being used. */
+static int evict_orphans(struct bento_mount *m)
+{
+	struct bk_call *c = bk_call_get(m);
+	u64 slot = 0, ino, evicted = 0;
+	int error;
+
+	for (;;) {
+		c->rust.args.at = slot;
+		c->rust.reply.kind = 0;
+		error = bk_run(c, BENTO_OP_ORPHAN, BENTO_KIND_READ);
+		if (error || !c->rust.reply.kind)
+			break;
+		ino = c->rust.reply.value;
+		slot = c->rust.reply.length;
+		error = bk_evict(c, ino);
+		if (!error)
+			evicted++;
+		else if (READ_ONCE(m->down) || READ_ONCE(m->panicked))
+			break;
+	}
+	bk_call_put(c);
+	if (evicted)
+		bk_info(m, "%llu files without a name were taken away", evicted);
+	return error;
+}
+
+/* Writes everything home: whether the log is empty then. Nobody changes anything any more. */
+static bool bring_home(struct bento_mount *m)
+{
+	struct bk_call *c;
+	int error = bk_flush_all_times(m), late;
+
+	do {
+		late = bk_commit(m) ?: bk_checkpoint(m);
+	} while (!late && READ_ONCE(m->count));
+	error = late ?: bk_flush(m) ?: error;
+	if (!error) {
+		c = bk_call_get(m);
+		error = bk_run(c, BENTO_OP_IS_CLEAN, BENTO_KIND_READ) ?: c->rust.reply.kind ? 0 : -EBUSY;
+		bk_call_put(c);
+	}
+	return !error;
+}
+
+/* Ends writing: everything comes home, and the superblock says so. After an error the next mount looks into the log. */
+static void leave_clean(struct bento_mount *m)
+{
+	int (*unmount)(struct bento_mounting *at) = m->type->reg->unmount;
+	struct bento_mounting at;
+	struct bento_disk disk;
+	int error = -EIO;
+
+	stop_background(m);
+	if (bring_home(m)) {
+		error = mounting_begin(m, &disk, &at) ?: unmount(&at);
+		mounting_end(&at);
+	}
+	if (error)
+		bk_err(m, "not everything could be written home: the next mount recovers");
+}
+
+/*
+ * From reading to writing: recovery for real. What is cached stays right, since recovery brings home what was laid over
+ * it. Nobody changes anything yet.
+ */
+static int start_writing(struct bento_mount *m)
+{
+	int error;
+
+	if (bdev_read_only(m->bdev))
+		return -EROFS;
+	m->read_only = false;
+	error = bring_up(m) ?: evict_orphans(m) ?: start_background(m);
+	if (error)
+		m->read_only = true;
 	return error;
 }
 
@@ -114,8 +226,8 @@ static struct inode *root(struct super_block *sb)
 	int error;
 
 	c->rust.args.ino = 1;
-	error = bk_run(c, BENTO_OP_GETATTR, 0);
-	inode = error ? ERR_PTR(error) : bk_iget(sb, &c->rust.reply.attr, c);
+	error = bk_run(c, BENTO_OP_GETATTR, BENTO_KIND_READ);
+	inode = error ? ERR_PTR(error) : bk_iget(sb, c, 0);
 	bk_call_put(c);
 	return inode;
 }
@@ -134,7 +246,7 @@ static int put_statfs(struct dentry *dentry, struct kstatfs *to)
 
 	c->rust.args.buffer = (u8 *)&totals;
 	c->rust.args.statfs = &told;
-	error = bk_run(c, BENTO_OP_STATFS, 0);
+	error = bk_run(c, BENTO_OP_STATFS, BENTO_KIND_READ);
 	bk_call_put(c);
 	to->f_type = BENTO_MAGIC;
 	to->f_bsize = BENTO_BLOCK;
@@ -152,6 +264,7 @@ static int show_options(struct seq_file *seq, struct dentry *root)
 {
 	struct bento_mount *m = root->d_sb->s_fs_info;
 
+	bk_options_show(seq, m);
 	if (READ_ONCE(m->panicked) || READ_ONCE(m->down))
 		seq_puts(seq, ",shutdown");
 	return 0;
@@ -162,14 +275,66 @@ static void put_super(struct super_block *sb)
 	struct bento_mount *m = sb->s_fs_info;
 
 	/* Inodes are gone; their slots were dropped with them. */
+	if (!m->read_only)
+		leave_clean(m);
 	mount_free(m);
 	sb->s_fs_info = NULL;
 }
 
+static int sync_fs(struct super_block *sb, int wait)
+{
+	struct bento_mount *m = sb->s_fs_info;
+	int error;
+
+	if (m->read_only || !wait)
+		return 0;
+	error = bk_flush_all_times(m);
+	return bk_commit(m) ?: error;
+}
+
+/* Nothing is written while it is frozen: all changes wait, so the timer finds none. */
+static int freeze_fs(struct super_block *sb)
+{
+	struct bento_mount *m = sb->s_fs_info;
+
+	return m->read_only || bring_home(m) ? 0 : -EIO;
+}
+
+static int unfreeze_fs(struct super_block *sb)
+{
+	return 0;
+}
+
+/* The device is gone. */
+static void shut_down(struct super_block *sb)
+{
+	bk_shut_down(sb->s_fs_info, "the device is gone");
+}
+
+static long count_cached(struct super_block *sb, struct shrink_control *control)
+{
+	struct bento_mount *m = sb->s_fs_info;
+
+	return atomic_long_read(&m->cached);
+}
+
+static long free_cached(struct super_block *sb, struct shrink_control *control)
+{
+	return bk_cache_shrink(sb->s_fs_info, control->nr_to_scan);
+}
+
 static const struct super_operations super_ops = {
+	BENTO_SHUTDOWN(shut_down)
+	.freeze_fs = freeze_fs,
+	.unfreeze_fs = unfreeze_fs,
+	.nr_cached_objects = count_cached,
+	.free_cached_objects = free_cached,
 	.alloc_inode = bk_inode_alloc,
 	.free_inode = bk_inode_free,
+	.dirty_inode = bk_inode_dirty,
+	.write_inode = bk_inode_write,
 	.evict_inode = bk_inode_evict,
+	.sync_fs = sync_fs,
 	.put_super = put_super,
 	.statfs = put_statfs,
 	.show_options = show_options,
@@ -181,15 +346,11 @@ static int fill_super(struct super_block *sb, struct fs_context *fc)
 	struct inode *inode;
 	int error;
 
-	if (!sb_rdonly(sb)) {
-		errorf(fc, "BENTO-fs: this version mounts read-only: use -o ro");
-		return -EROFS;
-	}
 	if (!sb_set_blocksize(sb, BENTO_BLOCK)) {
 		errorf(fc, "BENTO-fs: the device cannot do blocks of 4096 bytes");
 		return -EINVAL;
 	}
-	m = mount_new(sb);
+	m = mount_new(sb, fc->fs_private);
 	if (!m)
 		return -ENOMEM;
 	m->type = bk_type_get(NULL);
@@ -208,9 +369,15 @@ static int fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_op = &super_ops;
 	sb->s_xattr = bk_xattrs;
 	sb->s_maxbytes = MAX_LFS_FILESIZE;
+	if (IS_ENABLED(CONFIG_FS_POSIX_ACL))
+		sb->s_flags |= SB_POSIXACL;
 	sb->s_time_gran = 1;
 	sb->s_time_min = S64_MIN;
 	sb->s_time_max = S64_MAX;
+	if (!m->read_only)
+		error = evict_orphans(m) ?: start_background(m);
+	if (error)
+		goto fail;
 	inode = root(sb);
 	if (IS_ERR(inode)) {
 		error = PTR_ERR(inode);
@@ -228,18 +395,6 @@ fail:
 	return error;
 }
 
-static const struct fs_parameter_spec parameters[] = {
-	{}
-};
-
-static int parse(struct fs_context *fc, struct fs_parameter *parameter)
-{
-	struct fs_parse_result result;
-	int option = fs_parse(fc, parameters, parameter, &result);
-
-	return option < 0 ? option : 0;
-}
-
 static int get_tree(struct fs_context *fc)
 {
 	return get_tree_bdev(fc, fill_super);
@@ -247,32 +402,53 @@ static int get_tree(struct fs_context *fc)
 
 static int reconfigure(struct fs_context *fc)
 {
-	if (!(fc->sb_flags & SB_RDONLY)) {
-		errorf(fc, "BENTO-fs: this version mounts read-only");
+	struct super_block *sb = fc->root->d_sb;
+	struct bento_mount *m = sb->s_fs_info;
+	bool read_only = fc->sb_flags & SB_RDONLY;
+	int error = sync_filesystem(sb);
+
+	if (!read_only && (READ_ONCE(m->damaged) || READ_ONCE(m->down) || READ_ONCE(m->panicked))) {
+		errorf(fc, "BENTO-fs: this mount stopped writing; unmount it, run fsck.bento, and mount it again");
 		return -EROFS;
 	}
+	m->options = *(struct bk_options *)fc->fs_private;
+	if (read_only == m->read_only || error)
+		return error;
+	if (!read_only)
+		return start_writing(m);
+	leave_clean(m);
+	m->read_only = true;
 	return 0;
 }
 
+static void free_context(struct fs_context *fc)
+{
+	kfree(fc->fs_private);
+}
+
 static const struct fs_context_operations context_ops = {
-	.parse_param = parse,
+	.parse_param = bk_option,
 	.get_tree = get_tree,
 	.reconfigure = reconfigure,
+	.free = free_context,
 };
 
 static int init_context(struct fs_context *fc)
 {
+	bool again = fc->purpose == FS_CONTEXT_FOR_RECONFIGURE;
+
+	fc->fs_private = bk_options_new(again ? fc->root->d_sb->s_fs_info : NULL);
 	fc->ops = &context_ops;
-	return 0;
+	return fc->fs_private ? 0 : -ENOMEM;
 }
 
 static struct file_system_type fs_type = {
 	.owner = THIS_MODULE,
 	.name = "bento",
 	.init_fs_context = init_context,
-	.parameters = parameters,
+	.parameters = bk_parameters,
 	.kill_sb = kill_block_super,
-	.fs_flags = FS_REQUIRES_DEV,
+	.fs_flags = FS_REQUIRES_DEV | FS_ALLOW_IDMAP,
 };
 
 int bk_super_init(void)

@@ -1,10 +1,10 @@
-//! What a module registers, and its mount.
+//! What a module registers, its mount and its unmount.
 use crate::disk::Disk;
 use crate::platform::KCall;
 use crate::thunks::{VIEW_BYTES, drive, table};
 use bento_api::limits::OP_KINDS;
 use bento_api::{BLOCK, Bytes, Cost, FileSystem};
-use bento_fs::{BentoFs, Failed, Options, Space, Variant, mount, replay};
+use bento_fs::{BentoFs, Failed, Options, Space, Variant, mount, replay, unmount};
 use bento_kernel_abi as c;
 use core::ffi::c_void;
 use core::fmt::Write;
@@ -32,6 +32,7 @@ pub const fn registration<V: Variant>() -> Registered {
         costs: costs::<V>(),
         ops: table::<V>(),
         mount: mount_volume::<V> as *const c_void,
+        unmount: unmount_volume as *const c_void,
         drive: drive::<V> as *const c_void,
     })
 }
@@ -56,23 +57,31 @@ const fn costs<V: Variant>() -> [Cost; OP_KINDS.len()] {
 unsafe extern "C" fn mount_volume<V: Variant>(at: *mut c::Mounting) -> i32 {
     // SAFETY: C passes its own, with all that the structure says; nobody else uses it meanwhile.
     let at = unsafe { &mut *at };
-    match bring_up::<V>(at) {
-        Ok(()) => 0,
-        Err(failed) => {
-            let mut line = crate::panic::Line::new();
-            // It cannot fail: what is too long is cut.
-            let _ = write!(line, "{failed}");
-            line.print(crate::panic::ERROR);
-            match failed {
-                Failed::Device(errno) => -errno.number(),
-                Failed::Incompatible(_) => -95,
-                Failed::ReadOnlyFeatures(_) | Failed::LogTooSmall(_) => -30,
-                Failed::DeviceTooSmall { .. } => -22,
-                // The superblock is not one of ours: mount(8) tries other types then.
-                Failed::Corrupt(_, block) if block.0 == 0 || block.0 == 1 => -22,
-                _ => -117,
-            }
-        }
+    bring_up::<V>(at).map_or_else(tell, |()| 0)
+}
+
+/// Marks a volume clean: 0 or a negative error number.
+unsafe extern "C" fn unmount_volume(at: *mut c::Mounting) -> i32 {
+    // SAFETY: as for a mount.
+    let (disk, space, now) = unsafe { (Disk::new((*at).disk), &mut *(*at).space.cast::<Space>(), (*at).now) };
+    let mut free = |group| disk.summary(group);
+    unmount(&disk, now, space, &mut free).map_or_else(tell, |()| 0)
+}
+
+/// Says what went wrong; the error number for it.
+fn tell(failed: Failed) -> i32 {
+    let mut line = crate::panic::Line::new();
+    // It cannot fail: what is too long is cut.
+    let _ = write!(line, "{failed}");
+    line.print(crate::panic::ERROR);
+    match failed {
+        Failed::Device(errno) => -errno.number(),
+        Failed::Incompatible(_) => -95,
+        Failed::ReadOnlyFeatures(_) | Failed::LogTooSmall(_) => -30,
+        Failed::DeviceTooSmall { .. } => -22,
+        // The superblock is not one of ours: mount(8) tries other types then.
+        Failed::Corrupt(_, block) if block.0 == 0 || block.0 == 1 => -22,
+        _ => -117,
     }
 }
 

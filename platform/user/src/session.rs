@@ -259,7 +259,7 @@ impl Session {
         }
         let containers = self.mount.containers();
         let mut free =
-            |group: GroupNo| containers.busy(group).map(|(inodes, blocks)| summary_of(&inodes, &blocks));
+            |group: GroupNo| containers.busy(group).map(|(inodes, blocks)| Summary::of(&inodes, &blocks));
         let disk = BlockingDisk(&*self.device);
         bento_fs::unmount(&disk, system_time(), &mut Box::default(), &mut free)
             .map_err(|why| SessionError::Volume { path: self.path.clone(), why })?;
@@ -316,18 +316,6 @@ fn volume_error(path: &Path, why: Failed) -> SessionError {
         bento_mkfs::find_signature(&mut file, bytes, &path)
     });
     SessionError::NotBento { path, holds }
-}
-
-fn summary_of(inodes: &[u64], blocks: &[u64]) -> Summary {
-    let free = |words: &[u64]| words.iter().map(|word| word.count_zeros()).sum();
-    let (mut longest, mut run) = (0_u32, 0_u32);
-    for word in blocks {
-        for bit in 0..64 {
-            run = if word >> bit & 1 == 0 { run + 1 } else { 0 };
-            longest = longest.max(run);
-        }
-    }
-    Summary { free_blocks: free(blocks), free_inodes: free(inodes), class: Summary::class_of(longest) }
 }
 
 fn random_u64() -> Result<u64, rustix::io::Errno> {

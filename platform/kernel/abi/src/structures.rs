@@ -3,7 +3,7 @@ use crate::describe::{constants, described, plain, structures};
 use bento_api::limits::{CLAIMS, CURSOR, JOURNAL_STATE, PINS, PLACEMENT_EXTENTS, WANTED};
 use bento_api::{
     Attr, BatchSeq, BlockNo, Caller, Change, Claim, Cost, Extent, FileBlock, Freed, GroupNo, InodeNo, Map,
-    Mounted, Placement, Run, Slot, StatFs, Time, Totals,
+    Mounted, OpKind, Placement, Run, Slot, StatFs, Time, Totals,
 };
 use core::ffi::c_void;
 
@@ -113,6 +113,35 @@ constants! {
     SET_FLAGS = 128;
     /// See [`SetAttr`].
     SET_KILL_PRIVILEGES = 256;
+
+    /// See `OpKind::Read`.
+    KIND_READ = OpKind::Read as u32;
+    /// See `OpKind::Place`.
+    KIND_PLACE = OpKind::Place as u32;
+    /// See `OpKind::ReadDir`.
+    KIND_READDIR = OpKind::ReadDir as u32;
+    /// See `OpKind::Create`.
+    KIND_CREATE = OpKind::Create as u32;
+    /// See `OpKind::TmpFile`.
+    KIND_TMPFILE = OpKind::TmpFile as u32;
+    /// See `OpKind::Link`.
+    KIND_LINK = OpKind::Link as u32;
+    /// See `OpKind::Unlink`.
+    KIND_UNLINK = OpKind::Unlink as u32;
+    /// See `OpKind::Rename`.
+    KIND_RENAME = OpKind::Rename as u32;
+    /// See `OpKind::SetAttr`.
+    KIND_SETATTR = OpKind::SetAttr as u32;
+    /// See `OpKind::Xattr`.
+    KIND_XATTR = OpKind::Xattr as u32;
+    /// See `OpKind::Publish`.
+    KIND_PUBLISH = OpKind::Publish as u32;
+    /// See `OpKind::Allocate`.
+    KIND_ALLOCATE = OpKind::Allocate as u32;
+    /// See `OpKind::Evict`.
+    KIND_EVICT = OpKind::Evict as u32;
+    /// See `OpKind::Times`.
+    KIND_TIMES = OpKind::Times as u32;
 
     /// Bytes of a directory entry before its name, in a listing.
     ENTRY_HEAD = 24;
@@ -345,7 +374,7 @@ structures! { STRUCTURES:
         unused: u32,
     }
 
-    /// What a mount asks for, and what it learns.
+    /// What a mount or an unmount asks for, and what it learns.
     Mounting as "bento_mounting" {
         /// The device.
         disk: *mut Disk,
@@ -391,6 +420,8 @@ structures! { STRUCTURES:
         ops: [*const c_void; crate::OPS.len()],
         /// `int mount(struct bento_mounting *)`.
         mount: *const c_void,
+        /// `int unmount(struct bento_mounting *)`: everything is home, so the superblock may say so.
+        unmount: *const c_void,
         /// `int drive(const void *fs, struct bento_call *, struct bento_event *)`.
         drive: *const c_void,
     }
