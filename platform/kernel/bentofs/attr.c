@@ -61,6 +61,7 @@ static int change(struct inode *inode, const struct bento_set_attr *set)
 		if (set->mask & BENTO_SET_MTIME)
 			bento_set_mtime(inode, bk_time_of(set->mtime));
 		bk_refresh(inode, &c->rust.reply.attr);
+		error = bk_sync_if(IS_SYNC(inode), c);
 	}
 	bk_call_put(c);
 	return error;
@@ -81,6 +82,28 @@ int bk_setattr(bento_idmap *idmap, struct dentry *dentry, struct iattr *attr)
 	if (!error && attr->ia_valid & ATTR_MODE)
 		error = bento_acl_chmod(idmap, dentry, inode->i_mode);
 	return error;
+}
+
+/* Flags of chattr(1): those that the VFS obeys, and one that only programs do. Data in the journal is not one of them. */
+#define FLAGS (FS_SYNC_FL | FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_DIRSYNC_FL)
+
+int bk_flags_get(struct dentry *dentry, bento_fileattr *to)
+{
+	fileattr_fill_flags(to, bk_inode_of(d_inode(dentry))->flags & FLAGS);
+	return 0;
+}
+
+int bk_flags_set(bento_idmap *idmap, struct dentry *dentry, bento_fileattr *from)
+{
+	struct inode *inode = d_inode(dentry);
+	u32 kept = bk_inode_of(inode)->flags & ~FLAGS;
+	struct bento_set_attr set = { .mask = BENTO_SET_FLAGS, .flags = kept | from->flags };
+
+	if (fileattr_has_fsx(from) || from->flags & ~FLAGS)
+		return -EOPNOTSUPP;
+	if (from->flags & FS_DIRSYNC_FL && !S_ISDIR(inode->i_mode))
+		return -ENOTTY;
+	return change(inode, &set);
 }
 
 static const char *get_link(struct dentry *dentry, struct inode *inode, struct delayed_call *done)
@@ -138,8 +161,10 @@ static int set_full(struct inode *inode, const char *name, const void *value, si
 	c->rust.args.buffer_bytes = value ? size : 0;
 	c->rust.args.how = flags;
 	error = bk_run(c, value ? BENTO_OP_SETXATTR : BENTO_OP_REMOVEXATTR, BENTO_KIND_XATTR);
-	if (!error)
+	if (!error) {
 		bk_changed(inode, c->rust.now);
+		error = bk_sync_if(IS_SYNC(inode), c);
+	}
 	bk_call_put(c);
 	return error;
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* One operation: what it holds across its attempts, what an attempt takes, and giving that back. */
+#include <linux/cred.h>
+#include <linux/math64.h>
 #include <linux/sched/mm.h>
 
 #include "internal.h"
@@ -15,6 +17,18 @@ static struct bk_call *call_new(struct bento_mount *m)
 	return c;
 }
 
+/* Who asks; what a record of provenance says of it. */
+static void note_caller(struct bento_caller *caller)
+{
+	*caller = (struct bento_caller){
+		.uid = from_kuid(&init_user_ns, current_fsuid()),
+		.gid = from_kgid(&init_user_ns, current_fsgid()),
+		.pid = task_tgid_nr(current),
+		.start_time = div_u64(current->group_leader->start_boottime, NSEC_PER_SEC / USER_HZ),
+	};
+	memcpy(caller->command, current->comm, sizeof(caller->command) - 1);
+}
+
 struct bk_call *bk_call_get(struct bento_mount *m)
 {
 	unsigned int nofs = memalloc_nofs_save();
@@ -28,6 +42,7 @@ struct bk_call *bk_call_get(struct bento_mount *m)
 	if (!c)
 		c = call_new(m);
 	memalloc_nofs_restore(nofs);
+	note_caller(&c->rust.caller);
 	memset(&c->rust.args, 0, sizeof(c->rust.args));
 	memset(&c->rust.reply, 0, sizeof(c->rust.reply));
 	return c;

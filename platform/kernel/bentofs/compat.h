@@ -4,6 +4,7 @@
 #define BENTO_COMPAT_H
 
 #include <linux/fs.h>
+#include <linux/fileattr.h>
 #include <linux/iomap.h>
 #include <linux/module.h>
 #include <linux/posix_acl.h>
@@ -96,6 +97,13 @@ static inline void *bento_acl_bytes(const struct posix_acl *acl, size_t *bytes)
 		posix_acl_to_xattr(&init_user_ns, acl, value, *bytes);
 	return value;
 }
+#endif
+
+/* What chattr(1) sets got another name. */
+#if BENTO_SINCE(6, 17)
+typedef struct file_kattr bento_fileattr;
+#else
+typedef struct fileattr bento_fileattr;
 #endif
 
 /* A new directory may be another dentry than was asked for. */

@@ -91,6 +91,8 @@ int bk_truncate(struct inode *inode, loff_t size)
 const struct inode_operations bk_file_iops = {
 	.setattr = bk_setattr,
 	BENTO_ACL_OPS
+	.fileattr_get = bk_flags_get,
+	.fileattr_set = bk_flags_set,
 	.getattr = bk_getattr,
 	.listxattr = bk_listxattr,
 };

@@ -143,6 +143,23 @@ int bk_inode_write(struct inode *inode, struct writeback_control *control)
 
 /* What the VFS keeps of an inode. */
 
+static void take_flags(struct inode *inode, u32 flags)
+{
+	static const struct { u32 ours, vfs; } pairs[] = {
+		{ FS_SYNC_FL, S_SYNC }, { FS_APPEND_FL, S_APPEND }, { FS_IMMUTABLE_FL, S_IMMUTABLE },
+		{ FS_NOATIME_FL, S_NOATIME }, { FS_DIRSYNC_FL, S_DIRSYNC },
+	};
+	u32 at, set = 0, mask = 0;
+
+	for (at = 0; at < ARRAY_SIZE(pairs); at++) {
+		mask |= pairs[at].vfs;
+		if (flags & pairs[at].ours)
+			set |= pairs[at].vfs;
+	}
+	bk_inode_of(inode)->flags = flags;
+	inode_set_flags(inode, set, mask);
+}
+
 /* Takes over what an operation under the inode's i_rwsem answered. Times that the VFS sets itself stay, but ctime. */
 void bk_refresh(struct inode *inode, const struct bento_attr *attr)
 {
@@ -153,6 +170,7 @@ void bk_refresh(struct inode *inode, const struct bento_attr *attr)
 	i_uid_write(inode, attr->uid);
 	i_gid_write(inode, attr->gid);
 	set_nlink(inode, attr->nlink);
+	take_flags(inode, attr->flags);
 	bento_set_ctime(inode, bk_time_of(attr->ctime));
 	/* The VFS may have dirtied an older ctime while the operation ran. */
 	if (node->slot.times_dirty)
@@ -221,6 +239,7 @@ static void fill(struct inode *inode, const struct bento_attr *attr)
 	i_uid_write(inode, attr->uid);
 	i_gid_write(inode, attr->gid);
 	set_nlink(inode, attr->nlink);
+	take_flags(inode, attr->flags);
 	i_size_write(inode, attr->size);
 	inode->i_blocks = attr->sectors;
 	inode->i_generation = attr->generation;

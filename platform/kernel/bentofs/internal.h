@@ -32,6 +32,8 @@
 
 #define BENTO_BLOCK 4096
 #define BENTO_BLOCK_BITS 12
+/* The root directory. */
+#define BENTO_ROOT 1
 /* Pages that one attempt can take, and that a call keeps in reserve. */
 #define BK_PAGES 128
 #define BK_RESERVE 208
@@ -379,6 +381,7 @@ void bk_tell_damage(struct bk_call *c);
 int bk_run(struct bk_call *c, unsigned int op, unsigned int kind);
 int bk_drive(struct bento_mount *m, u32 event);
 int bk_sync(struct bento_mount *m, u64 batch);
+int bk_sync_if(bool wanted, struct bk_call *c);
 int bk_commit(struct bento_mount *m);
 int bk_checkpoint(struct bento_mount *m);
 void bk_timer(struct work_struct *work);
@@ -393,6 +396,8 @@ struct bk_inode {
 	struct inode vfs;
 	struct bk_node *node;
 	struct bento_time btime;
+	/* FS_*_FL of chattr(1). */
+	u32 flags;
 	/* A directory's size and blocks are older than its entries; and the version that they are of. */
 	bool stale;
 	u64 version;
@@ -437,6 +442,8 @@ extern const struct file_operations bk_dir_fops;
 
 /* attr.c */
 int bk_getattr(bento_idmap *idmap, const struct path *path, struct kstat *stat, u32 mask, unsigned int flags);
+int bk_flags_get(struct dentry *dentry, bento_fileattr *to);
+int bk_flags_set(bento_idmap *idmap, struct dentry *dentry, bento_fileattr *from);
 int bk_setattr(bento_idmap *idmap, struct dentry *dentry, struct iattr *attr);
 struct posix_acl *bk_get_acl(struct inode *inode, int type, bool rcu);
 int bk_set_acl(bento_idmap *idmap, bento_acl_place place, struct posix_acl *acl, int type);
@@ -456,6 +463,9 @@ extern const struct fs_parameter_spec bk_parameters[];
 int bk_option(struct fs_context *fc, struct fs_parameter *parameter);
 void bk_options_show(struct seq_file *seq, const struct bento_mount *m);
 struct bk_options *bk_options_new(const struct bento_mount *m);
+
+/* export.c */
+extern const struct export_operations bk_export;
 
 /* ioctl.c */
 long bk_ioctl(struct file *file, unsigned int command, unsigned long argument);

@@ -147,6 +147,8 @@ static struct inode *make(bento_idmap *idmap, struct inode *dir, struct making *
 		error = run_making(inode, what, c) ?: bk_inode_made(inode, c);
 		if (!error && what->name)
 			bk_entries_changed(dir, c->rust.now);
+		if (!error)
+			bk_sync_if(IS_DIRSYNC(dir), c);
 		bk_call_put(c);
 	}
 	drop_labels(what);
@@ -229,6 +231,7 @@ static int link(struct dentry *from, struct inode *dir, struct dentry *dentry)
 		bk_entries_changed(dir, c->rust.now);
 		ihold(inode);
 		d_instantiate(dentry, inode);
+		bk_sync_if(IS_DIRSYNC(dir), c);
 	}
 	bk_call_put(c);
 	return error;
@@ -244,6 +247,7 @@ static int remove(struct inode *dir, struct dentry *dentry, unsigned int op)
 	if (!error) {
 		bk_refresh(d_inode(dentry), &c->rust.reply.attr);
 		bk_entries_changed(dir, c->rust.now);
+		bk_sync_if(IS_DIRSYNC(dir), c);
 	}
 	bk_call_put(c);
 	return error;
@@ -304,6 +308,7 @@ static int rename(bento_idmap *idmap, struct inode *from, struct dentry *old, st
 			bk_changed(target, c->rust.now);
 		bk_entries_changed(from, c->rust.now);
 		bk_entries_changed(to, c->rust.now);
+		bk_sync_if(IS_DIRSYNC(from) || IS_DIRSYNC(to), c);
 	}
 	bk_call_put(c);
 	return error;
@@ -375,6 +380,8 @@ const struct inode_operations bk_dir_iops = {
 	.rmdir = rmdir,
 	.rename = rename,
 	BENTO_ACL_OPS
+	.fileattr_get = bk_flags_get,
+	.fileattr_set = bk_flags_set,
 	.setattr = bk_setattr,
 	.getattr = bk_getattr,
 	.listxattr = bk_listxattr,

@@ -387,6 +387,12 @@ int bk_sync(struct bento_mount *m, u64 batch)
 	return 0;
 }
 
+/* Makes what a call did durable, if that is asked for. After an error the mount is shut down, but it is done. */
+int bk_sync_if(bool wanted, struct bk_call *c)
+{
+	return wanted ? bk_sync(c->mount, c->rust.reply.batch) : 0;
+}
+
 int bk_commit(struct bento_mount *m)
 {
 	return bk_sync(m, READ_ONCE(m->running));

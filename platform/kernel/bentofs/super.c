@@ -163,7 +163,7 @@ static int evict_orphans(struct bento_mount *m)
 	}
 	bk_call_put(c);
 	if (evicted)
-		bk_info(m, "%llu files without a name were taken away", evicted);
+		bk_info(m, "taken away: %llu inodes without a name", evicted);
 	return error;
 }
 
@@ -225,7 +225,7 @@ static struct inode *root(struct super_block *sb)
 	struct inode *inode;
 	int error;
 
-	c->rust.args.ino = 1;
+	c->rust.args.ino = BENTO_ROOT;
 	error = bk_run(c, BENTO_OP_GETATTR, BENTO_KIND_READ);
 	inode = error ? ERR_PTR(error) : bk_iget(sb, c, 0);
 	bk_call_put(c);
@@ -368,6 +368,7 @@ static int fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_magic = BENTO_MAGIC;
 	sb->s_op = &super_ops;
 	sb->s_xattr = bk_xattrs;
+	sb->s_export_op = &bk_export;
 	sb->s_maxbytes = MAX_LFS_FILESIZE;
 	if (IS_ENABLED(CONFIG_FS_POSIX_ACL))
 		sb->s_flags |= SB_POSIXACL;
