@@ -13,6 +13,7 @@ use crate::format::record;
 use crate::op::{Locked, Op, Touch, attr};
 use crate::variant::{Fault, Variant};
 use bento_api::limits::{GROUPS_TOUCHED, PLACEMENT_EXTENTS};
+use bento_api::platform::ContentTimes;
 use bento_api::{
     Attr, BlockNo, Committed, Errno, Extent, FileBlock, InodeNo, Map, Placement, PlacementId, Platform, Run,
     Stop, Wait,
@@ -205,8 +206,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             }
         }
         inode.size = inode.size.max(reached);
-        inode.mtime = self.now();
-        inode.ctime = self.now();
+        if P::CONTENT_TIMES == ContentTimes::AtPublish {
+            inode.mtime = self.now();
+            inode.ctime = self.now();
+        }
         self.put_inode(at, &mut inode, Touch::Data)?;
         let attr = attr(head.ino, &inode);
         self.commit_placement(id, end, attr)

@@ -157,8 +157,19 @@ pub trait IoList {
     fn flush(&mut self);
 }
 
+/// When the time of a change of a file's content is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentTimes {
+    /// Publishing notes it: the write is under way.
+    AtPublish,
+    /// The host noted it in the slot when the write was made, which may be long ago.
+    AtWrite,
+}
+
 /// The containers of a mount, as one call sees them.
 pub trait Platform {
+    /// Who notes the times of writes.
+    const CONTENT_TIMES: ContentTimes = ContentTimes::AtPublish;
     /// A block that is pinned in this call.
     type Block: Copy + PartialEq;
     /// A reserve page that this attempt took.

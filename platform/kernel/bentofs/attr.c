@@ -15,6 +15,8 @@ int bk_getattr(bento_idmap *idmap, const struct path *path, struct kstat *stat, 
 		stat->result_mask |= STATX_BTIME;
 	}
 	stat->blksize = BENTO_BLOCK;
+	if (S_ISREG(inode->i_mode))
+		stat->blocks += bk_pending_sectors(inode);
 	return 0;
 }
 

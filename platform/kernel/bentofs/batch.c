@@ -410,7 +410,7 @@ bool bento_needs_flush(struct bento_call *call)
 {
 	struct bento_mount *m = bk_of(call)->mount;
 
-	return atomic64_read(&m->written) > atomic64_read(&m->flush_issued);
+	return atomic64_read(&m->written) > atomic64_read(&m->data.flushed);
 }
 BENTO_EXPORT(bento_needs_flush);
 
@@ -465,8 +465,11 @@ BENTO_EXPORT(bento_free_after);
 
 bool bento_has_pending_frees(struct bento_call *call)
 {
-	struct bento_mount *m = bk_of(call)->mount;
+	struct bk_call *c = bk_of(call);
+	struct bento_mount *m = c->mount;
 
+	if (c->may_write_back && atomic64_read(&m->data.promised))
+		return true;
 	return !list_empty(&m->frees) || READ_ONCE(m->releasing);
 }
 BENTO_EXPORT(bento_has_pending_frees);
@@ -492,7 +495,8 @@ static void release(struct bento_mount *m, u64 through, bool logged)
 			/* Cached blocks leave before the bits can be taken. */
 			if (freed->block)
 				bk_drop_run(m, freed->block, freed->run.len);
-			bk_clear(m, freed->group, freed->map, freed->run.start, freed->run.len);
+			atomic64_add(bk_clear(m, freed->group, freed->map, freed->run.start, freed->run.len),
+				     &m->available[freed->map & 1]);
 		}
 		free_page((unsigned long)frees);
 		spin_lock(&m->frees_lock);

@@ -45,6 +45,8 @@ struct bk_call *bk_call_get(struct bento_mount *m)
 	note_caller(&c->rust.caller);
 	memset(&c->rust.args, 0, sizeof(c->rust.args));
 	memset(&c->rust.reply, 0, sizeof(c->rust.reply));
+	c->budget = c->spent = 0;
+	c->last_resort = false;
 	return c;
 }
 
@@ -425,7 +427,7 @@ void bk_end_attempt(struct bk_call *c)
 		struct bento_claim *claim = &c->rust.claims[at];
 
 		if (claim->change == BENTO_CHANGE_TAKE)
-			bk_clear(c->mount, claim->group, claim->map, claim->run.start, claim->run.len);
+			bk_unclaim(c, claim);
 	}
 	c->rust.claim_count = 0;
 	while (c->taken_count)

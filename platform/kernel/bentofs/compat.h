@@ -7,11 +7,17 @@
 #include <linux/fileattr.h>
 #include <linux/iomap.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 #include <linux/xattr.h>
+#if __has_include(<linux/folio_batch.h>)
+#include <linux/folio_batch.h>
+#else
+#include <linux/pagevec.h>
+#endif
 
 #define BENTO_SINCE(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
 
@@ -127,6 +133,53 @@ typedef int bento_mkdir_result;
 #define bento_is_new(inode) (inode_state_read_once(inode) & I_NEW)
 #else
 #define bento_is_new(inode) (READ_ONCE((inode)->i_state) & I_NEW)
+#endif
+
+/* A file's folio in the cache: none, or with a reference. */
+static inline struct folio *bento_find_folio(struct address_space *mapping, pgoff_t index)
+{
+	struct folio *folio = filemap_get_folio(mapping, index);
+
+	return IS_ERR_OR_NULL(folio) ? NULL : folio;
+}
+
+/* The same, made if it is not there, locked, and stable if the device wants that. */
+static inline struct folio *bento_new_folio(struct address_space *mapping, pgoff_t index)
+{
+	struct folio *folio = __filemap_get_folio(mapping, index, FGP_LOCK | FGP_WRITE | FGP_CREAT | FGP_STABLE,
+						  mapping_gfp_mask(mapping));
+
+	return IS_ERR_OR_NULL(folio) ? NULL : folio;
+}
+
+/* write(2) asks for pages, then for folios; and says for which file, then for which request. */
+#if BENTO_SINCE(6, 12)
+typedef struct folio bento_data_page;
+#define bento_page_of(folio) (folio)
+#define bento_folio_of(page) (page)
+#else
+typedef struct page bento_data_page;
+#define bento_page_of(folio) (&(folio)->page)
+#define bento_folio_of(page) page_folio(page)
+#endif
+#if BENTO_SINCE(6, 17)
+typedef const struct kiocb bento_writer;
+#else
+typedef struct file bento_writer;
+#endif
+
+/* Whether it moves the position of the file. */
+#if BENTO_SINCE(6, 5)
+#define bento_perform_write(iocb, from) generic_perform_write(iocb, from)
+#else
+static inline ssize_t bento_perform_write(struct kiocb *iocb, struct iov_iter *from)
+{
+	ssize_t written = generic_perform_write(iocb, from);
+
+	if (written > 0)
+		iocb->ki_pos += written;
+	return written;
+}
 #endif
 
 /* Reading a folio says nothing back since its errors are the bio's. */

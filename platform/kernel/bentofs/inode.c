@@ -247,6 +247,7 @@ static void fill(struct inode *inode, const struct bento_attr *attr)
 	bento_set_mtime(inode, bk_time_of(attr->mtime));
 	bento_set_ctime(inode, bk_time_of(attr->ctime));
 	bk_inode_of(inode)->btime = attr->btime;
+	bk_file_fill(inode, attr);
 	bk_inode_of(inode)->version = attr->version;
 }
 
@@ -345,6 +346,8 @@ void bk_inode_evict(struct inode *inode)
 	struct bk_node *node = bk_inode_of(inode)->node;
 
 	truncate_inode_pages_final(&inode->i_data);
+	if (node)
+		bk_file_evict(inode);
 	if (node && !m->read_only) {
 		sb_start_intwrite(inode->i_sb);
 		if (inode->i_nlink)
@@ -370,6 +373,7 @@ struct inode *bk_inode_alloc(struct super_block *sb)
 		return NULL;
 	inode->node = NULL;
 	inode->stale = false;
+	bk_file_init(&inode->file);
 	return &inode->vfs;
 }
 

@@ -29,6 +29,7 @@
 
 #include "bentofs.h"
 #include "compat.h"
+#include "data.h"
 
 #define BENTO_BLOCK 4096
 #define BENTO_BLOCK_BITS 12
@@ -240,7 +241,7 @@ struct bento_mount {
 	u8 journal[BENTO_JOURNAL] __aligned(8);
 	struct page **tag_pages;
 	u32 tag_page_count;
-	atomic64_t written, flush_issued;
+	atomic64_t written;
 
 	wait_queue_head_t completed;
 	atomic64_t completions;
@@ -250,6 +251,8 @@ struct bento_mount {
 
 	spinlock_t calls_lock;
 	struct list_head idle_calls;
+
+	struct bk_data data;
 
 	atomic64_t restarts, operations, reports, panics;
 };
@@ -296,6 +299,12 @@ struct bk_call {
 	bool rename, journal;
 	u64 joined;
 
+	/* Blocks that are promised to this call alone, and those of them that it has claimed; it may not fail for space. */
+	u64 budget, spent;
+	bool last_resort;
+	/* Others' dirty blocks may be written for it, which gives back what they were promised and do not need. */
+	bool may_write_back;
+
 	u32 reserve_count, taken_count, taken_most;
 	struct page *reserve[BK_RESERVE];
 	struct page *taken[BK_PAGES];
@@ -336,6 +345,7 @@ unsigned long bk_cache_shrink(struct bento_mount *m, unsigned long most);
 void bk_cache_destroy(struct bento_mount *m);
 int bk_io(struct block_device *bdev, u64 no, struct page *page, blk_opf_t opf);
 int bk_flush(struct bento_mount *m);
+int bk_flush_through(struct bento_mount *m, s64 mark);
 
 /* call.c */
 struct bk_call *bk_call_get(struct bento_mount *m);
@@ -353,7 +363,8 @@ void bk_node_put(struct bento_mount *m, struct bk_node *node);
 /* space.c */
 int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted);
 void bk_groups_destroy(struct bento_mount *m);
-void bk_clear(struct bento_mount *m, u32 group, u32 map, u32 start, u32 length);
+u32 bk_clear(struct bento_mount *m, u32 group, u32 map, u32 start, u32 length);
+void bk_unclaim(struct bk_call *c, const struct bento_claim *claim);
 
 /* batch.c */
 int bk_batches_init(struct bento_mount *m, const struct bento_mounted *mounted);
@@ -379,6 +390,7 @@ int bk_gate_init(struct bk_gate *gate);
 void bk_gate_destroy(struct bk_gate *gate);
 void bk_tell_damage(struct bk_call *c);
 int bk_run(struct bk_call *c, unsigned int op, unsigned int kind);
+int bk_find_space(struct bento_mount *m, bool write_back, u32 *searched);
 int bk_drive(struct bento_mount *m, u32 event);
 int bk_sync(struct bento_mount *m, u64 batch);
 int bk_sync_if(bool wanted, struct bk_call *c);
@@ -398,6 +410,7 @@ struct bk_inode {
 	struct bento_time btime;
 	/* FS_*_FL of chattr(1). */
 	u32 flags;
+	struct bk_file file;
 	/* A directory's size and blocks are older than its entries; and the version that they are of. */
 	bool stale;
 	u64 version;
@@ -453,10 +466,7 @@ extern const struct inode_operations bk_special_iops;
 extern const struct xattr_handler *BENTO_XATTR_CONST bk_xattrs[];
 
 /* file.c */
-int bk_truncate(struct inode *inode, loff_t size);
 extern const struct inode_operations bk_file_iops;
-extern const struct file_operations bk_file_fops;
-extern const struct address_space_operations bk_file_aops;
 
 /* options.c */
 extern const struct fs_parameter_spec bk_parameters[];

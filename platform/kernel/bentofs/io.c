@@ -29,17 +29,42 @@ static int wait_all(struct bento_mount *m, struct waiting *waiting)
 	return READ_ONCE(waiting->error);
 }
 
-int bk_flush(struct bento_mount *m)
+static int flush_alone(struct bento_mount *m)
 {
 	s64 covers = atomic64_read(&m->written);
+	int error = blkdev_issue_flush(m->bdev);
+
+	if (!error)
+		atomic64_set(&m->data.flushed, covers);
+	return error;
+}
+
+int bk_flush(struct bento_mount *m)
+{
 	int error;
 
-	if (atomic64_read(&m->flush_issued) < covers)
-		atomic64_set(&m->flush_issued, covers);
-	error = blkdev_issue_flush(m->bdev);
-	/* Whoever asks next must not think that it was done. */
+	mutex_lock(&m->data.flushing);
+	error = flush_alone(m);
+	mutex_unlock(&m->data.flushing);
+	return error;
+}
+
+/*
+ * Flushes what had completed when `written` was `mark`, if no flush that has returned did. After a failure nobody knows
+ * what is on the medium, so the mount takes no more changes.
+ */
+int bk_flush_through(struct bento_mount *m, s64 mark)
+{
+	int error = 0;
+
+	if (atomic64_read(&m->data.flushed) >= mark)
+		return 0;
+	mutex_lock(&m->data.flushing);
+	if (atomic64_read(&m->data.flushed) < mark)
+		error = flush_alone(m);
+	mutex_unlock(&m->data.flushing);
 	if (error)
-		atomic64_inc(&m->written);
+		bk_shut_down(m, "a flush failed");
 	return error;
 }
 

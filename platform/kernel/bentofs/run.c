@@ -147,22 +147,47 @@ static int fetch_wanted(struct bk_call *c)
 }
 
 /*
- * Frees what can be freed without taking anything away: what waits for a batch, then what waits for the tail. Frees that
- * are under way may show up between two looks, so each step is taken even if nothing is pending yet.
+ * Frees what can be freed without taking anything away: what waits for a batch, then what dirty blocks were promised and
+ * will not need once they are written, and what waits for the tail. Frees that are under way may show up between two
+ * looks, so each step is taken even if nothing is pending yet. Not under a folio lock.
  */
-static int find_space(struct bento_mount *m, u32 *searched)
+int bk_find_space(struct bento_mount *m, bool write_back, u32 *searched)
 {
 	bk_settle(m);
 	switch ((*searched)++) {
 	case 0:
 		return bk_commit(m);
 	case 1:
+		if (write_back)
+			bk_write_back(m);
 		return bk_commit(m) ?: bk_checkpoint(m);
 	}
 	return -ENOSPC;
 }
 
-static int wait_for(struct bk_call *c, u32 *searched, u32 *credits)
+/* Whoever makes room, or writes back, or may be called by who does, must not wait for others who write back. */
+static bool may_write_back(unsigned int kind)
+{
+	switch (kind) {
+	case BENTO_KIND_CREATE:
+	case BENTO_KIND_TMPFILE:
+	case BENTO_KIND_LINK:
+	case BENTO_KIND_RENAME:
+	case BENTO_KIND_XATTR:
+	case BENTO_KIND_ALLOCATE:
+		return true;
+	}
+	return false;
+}
+
+/* Who must be let go on first may be waiting for the device. */
+static void let_others(u32 attempts)
+{
+	if (attempts > 8)
+		schedule_timeout_uninterruptible(attempts > BENTO_RESTARTS ? HZ / 20 : 1);
+}
+
+static int wait_for(struct bk_call *c, u32 attempts, u32 *searched, u32 *credits)
 {
 	if (c->rust.wait != BENTO_WAIT_AGAIN)
 		bk_give_back(c);
@@ -175,8 +200,9 @@ static int wait_for(struct bk_call *c, u32 *searched, u32 *credits)
 	case BENTO_WAIT_BATCH:
 		return bk_sync(c->mount, c->rust.wait_batch);
 	case BENTO_WAIT_SPACE:
-		return find_space(c->mount, searched);
+		return bk_find_space(c->mount, c->may_write_back, searched);
 	case BENTO_WAIT_AGAIN:
+		let_others(attempts);
 		return 0;
 	}
 	return -EIO;
@@ -217,6 +243,7 @@ int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
 	bk_drop_pins(c, true);
 	memset(c->rust.cursor, 0, sizeof(c->rust.cursor));
 	c->rust.progressed = 0;
+	c->may_write_back = may_write_back(kind);
 	/* As the VFS's own times, or a write might seem older than the file. */
 	ktime_get_coarse_real_ts64(&now);
 	c->rust.now = (struct bento_time){ .seconds = now.tv_sec, .nanoseconds = now.tv_nsec };
@@ -236,7 +263,7 @@ int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
 			result = -EIO;
 			break;
 		}
-		result = wait_for(c, &searched, &credits);
+		result = wait_for(c, attempts, &searched, &credits);
 		if (result)
 			break;
 	}

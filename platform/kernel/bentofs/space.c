@@ -138,14 +138,20 @@ s32 bento_claim(struct bento_call *call, u32 map, u64 reserve, u32 start, u32 *l
 	if (claim == BENTO_CLAIMS_MOST || map > 1 || !*length || (u64)start + *length > (u64)words * 64)
 		return -EOVERFLOW;
 	if (c->group != &m->orphans) {
-		s64 all = atomic64_read(&m->available[map]), take;
+		u32 own = map ? min_t(u64, c->budget, *length) : 0;
+		s64 all = atomic64_read(&m->available[map]), more;
 
+		if (c->last_resort)
+			reserve = 0;
 		do {
-			take = min_t(s64, all - (s64)min_t(u64, reserve, S64_MAX), *length);
-			if (take <= 0)
+			more = min_t(s64, all - (s64)min_t(u64, reserve, S64_MAX), *length - own);
+			more = max_t(s64, more, 0);
+			if (own + more == 0)
 				return 0;
-		} while (!atomic64_try_cmpxchg(&m->available[map], &all, all - take));
-		*length = take;
+		} while (more && !atomic64_try_cmpxchg(&m->available[map], &all, all - more));
+		*length = own + more;
+		c->budget -= own;
+		c->spent += own;
 	}
 	bitmap_set((unsigned long *)bits, start, *length);
 	c->rust.claims[claim] = (struct bento_claim){
@@ -159,8 +165,8 @@ s32 bento_claim(struct bento_call *call, u32 map, u64 reserve, u32 start, u32 *l
 }
 BENTO_EXPORT(bento_claim);
 
-/* Makes bits claimable again. */
-void bk_clear(struct bento_mount *m, u32 no, u32 map, u32 start, u32 length)
+/* Makes bits claimable again; how many. They are not available before the caller says so. */
+u32 bk_clear(struct bento_mount *m, u32 no, u32 map, u32 start, u32 length)
 {
 	struct bk_group *group = group_of(m, no);
 	u32 words, bit, cleared = 0;
@@ -168,7 +174,7 @@ void bk_clear(struct bento_mount *m, u32 no, u32 map, u32 start, u32 length)
 	u64 end;
 
 	if (!group || map > 1)
-		return;
+		return 0;
 	spin_lock(&group->lock);
 	bits = (unsigned long *)words_of(m, group, map, &words);
 	end = min_t(u64, (u64)start + length, (u64)words * 64);
@@ -177,19 +183,36 @@ void bk_clear(struct bento_mount *m, u32 no, u32 map, u32 start, u32 length)
 			cleared += __test_and_clear_bit(bit, bits);
 	}
 	spin_unlock(&group->lock);
-	if (group != &m->orphans)
-		atomic64_add(cleared, &m->available[map]);
+	return group == &m->orphans ? 0 : cleared;
+}
+
+/* Gives a claim back that did not come to anything: what was promised first. */
+void bk_unclaim(struct bk_call *c, const struct bento_claim *claim)
+{
+	u64 cleared = bk_clear(c->mount, claim->group, claim->map, claim->run.start, claim->run.len);
+	u64 own = claim->map ? min(cleared, c->spent) : 0;
+
+	c->spent -= own;
+	c->budget += own;
+	atomic64_add(cleared - own, &c->mount->available[claim->map & 1]);
 }
 
 void bento_unclaim(struct bento_call *call, u32 group, u32 map, u32 start, u32 length)
 {
-	bk_clear(bk_of(call)->mount, group, map, start, length);
+	struct bento_mount *m = bk_of(call)->mount;
+
+	atomic64_add(bk_clear(m, group, map, start, length), &m->available[map & 1]);
 }
 BENTO_EXPORT(bento_unclaim);
 
 u64 bento_available(struct bento_call *call, u32 map)
 {
-	return max_t(s64, atomic64_read(&bk_of(call)->mount->available[map & 1]), 0);
+	struct bk_call *c = bk_of(call);
+	u64 all = max_t(s64, atomic64_read(&c->mount->available[map & 1]), 0);
+
+	if (map)
+		all += c->budget + (c->last_resort ? c->mount->data.kept : 0);
+	return all;
 }
 BENTO_EXPORT(bento_available);
 

@@ -35,6 +35,7 @@ static void mount_free(struct bento_mount *m)
 	unsigned long ino;
 
 	stop_background(m);
+	bk_data_destroy(m);
 	list_for_each_entry_safe(c, next, &m->idle_calls, link)
 		bk_call_free(c);
 	bk_batches_destroy(m);
@@ -132,7 +133,7 @@ static int bring_up(struct bento_mount *m)
 	if (!error) {
 		m->blocks = at.blocks;
 		memcpy(&m->sb->s_uuid, at.uuid, sizeof(at.uuid));
-		error = bk_groups_init(m, at.mounted) ?: bk_batches_init(m, at.mounted);
+		error = bk_groups_init(m, at.mounted) ?: bk_batches_init(m, at.mounted) ?: bk_data_init(m);
 	}
 	if (!error && at.mounted->replayed)
 		bk_info(m, "recovered: %u batches were in the log", at.mounted->replayed);
@@ -241,6 +242,7 @@ static int put_statfs(struct dentry *dentry, struct kstatfs *to)
 		.orphans = atomic64_read(&m->totals[2]),
 	};
 	struct bk_call *c = bk_call_get(m);
+	u64 promised = max_t(s64, atomic64_read(&m->data.promised), 0);
 	struct bento_statfs told = {};
 	int error;
 
@@ -251,8 +253,8 @@ static int put_statfs(struct dentry *dentry, struct kstatfs *to)
 	to->f_type = BENTO_MAGIC;
 	to->f_bsize = BENTO_BLOCK;
 	to->f_blocks = told.blocks;
-	to->f_bfree = told.blocks_free;
-	to->f_bavail = told.blocks_available;
+	to->f_bfree = told.blocks_free - min(told.blocks_free, promised);
+	to->f_bavail = told.blocks_available - min(told.blocks_available, promised);
 	to->f_files = told.inodes;
 	to->f_ffree = told.inodes_free;
 	to->f_namelen = told.name_max;
@@ -284,12 +286,14 @@ static void put_super(struct super_block *sb)
 static int sync_fs(struct super_block *sb, int wait)
 {
 	struct bento_mount *m = sb->s_fs_info;
+	s64 mark = atomic64_read(&m->written);
 	int error;
 
 	if (m->read_only || !wait)
 		return 0;
 	error = bk_flush_all_times(m);
-	return bk_commit(m) ?: error;
+	/* Data may have been written in place, which no batch knows of. */
+	return bk_commit(m) ?: bk_flush_through(m, mark) ?: error;
 }
 
 /* Nothing is written while it is frozen: all changes wait, so the timer finds none. */

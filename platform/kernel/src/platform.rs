@@ -1,5 +1,6 @@
 //! The containers, which C keeps, as an entry sees them.
 use bento_api::limits::{CLAIMS, CURSOR, JOURNAL_STATE, WANTED};
+use bento_api::platform::ContentTimes;
 use bento_api::{
     BatchSeq, BlockNo, Busy, Bytes, Claim, Corruption, Errno, Extent, Fetch, Freed, GroupNo, InodeNo, IoList,
     Map, Mode, Placement, PlacementId, Platform, Run, Seal, Slot, Time, Totals,
@@ -121,6 +122,7 @@ impl IoList for Requests {
 }
 
 impl Platform for KCall {
+    const CONTENT_TIMES: ContentTimes = ContentTimes::AtWrite;
     type Block = Pin;
     type Page = Page;
     type IoList = Requests;

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Space that is promised: a write(2) or a fault that succeeded never fails later for want of it.
+ *
+ * A dirty block without blocks on disk is promised one, and its file the nodes that the tree of extents may grow by. A
+ * promise is taken from what could be claimed; who places or publishes brings it along as the budget of his call.
+ */
+#include <linux/bitmap.h>
+#include <linux/pagemap.h>
+#include <linux/writeback.h>
+
+#include "internal.h"
+
+/* Blocks of one entry of the states. */
+#define WORD 16
+#define WAITING_BITS 0
+#define CONVERT_BITS 16
+#define FLYING_BITS 32
+#define EACH ((u64)0xffff)
+
+/* Blocks that a larger write is promised at once. */
+#define AHEAD 256
+/* Extents that lie in the inode itself; records of a node at the least, with some that two pieces make; levels. */
+#define INLINE_EXTENTS 5
+#define NODE_RECORDS 60
+#define LEVELS 5
+
+static struct bk_file *file_of(struct inode *inode)
+{
+	return &bk_inode_of(inode)->file;
+}
+
+/* The states of sixteen blocks, after `mask` of them went over to something; answers what they were. */
+static u64 change(struct bk_file *f, u64 index, u64 mask, enum bk_state_of_block to)
+{
+	void *old = xa_load(&f->states, index);
+
+	for (;;) {
+		u64 before = old ? xa_to_value(old) : 0, all = mask << WAITING_BITS | mask << CONVERT_BITS | mask << FLYING_BITS;
+		u64 taken = (before >> WAITING_BITS | before >> CONVERT_BITS | before >> FLYING_BITS) & EACH;
+		u64 after = before;
+		void *seen;
+
+		switch (to) {
+		case BK_WAITING:
+			after |= (mask & ~taken) << WAITING_BITS;
+			break;
+		case BK_CONVERT:
+			after |= (mask & ~taken) << CONVERT_BITS;
+			break;
+		case BK_FLYING:
+			after = (before & ~all) | mask << FLYING_BITS;
+			break;
+		case BK_NONE:
+			after &= ~all;
+			break;
+		}
+		if (after == before)
+			return before;
+		seen = xa_cmpxchg(&f->states, index, old, after ? xa_mk_value(after) : NULL, GFP_NOFS | __GFP_NOFAIL);
+		if (seen == old)
+			return before;
+		old = seen;
+	}
+}
+
+static u64 mask_of(u64 index, u64 first, u64 end)
+{
+	u64 from = max(index * WORD, first) - index * WORD, to = min((index + 1) * WORD, end) - index * WORD;
+
+	return (EACH >> (WORD - (to - from))) << from;
+}
+
+/* Notes a state for those blocks that have none; how many. */
+static u64 mark(struct bk_file *f, u64 first, u64 count, enum bk_state_of_block kind)
+{
+	u64 index, end = first + count, marked = 0;
+
+	for (index = first / WORD; index * WORD < end; index++) {
+		u64 mask = mask_of(index, first, end), before = change(f, index, mask, kind);
+
+		marked += hweight64(mask & ~(before >> WAITING_BITS | before >> CONVERT_BITS | before >> FLYING_BITS));
+	}
+	return marked;
+}
+
+/* Blocks whose placement is open now: how many of them had waited, and how many were to be converted. */
+void bk_take_off(struct inode *inode, u64 first, u64 count, u64 *waiting, u64 *convert)
+{
+	struct bk_file *f = file_of(inode);
+	u64 index, end = first + count;
+
+	*waiting = *convert = 0;
+	for (index = first / WORD; index * WORD < end; index++) {
+		u64 mask = mask_of(index, first, end), before = change(f, index, mask, BK_FLYING);
+
+		*waiting += hweight64(before >> WAITING_BITS & mask);
+		*convert += hweight64(before >> CONVERT_BITS & mask);
+	}
+}
+
+void bk_land(struct bk_file *f, u64 first, u64 count)
+{
+	u64 index, end = first + count;
+
+	for (index = first / WORD; index * WORD < end; index++)
+		change(f, index, mask_of(index, first, end), BK_NONE);
+}
+
+static enum bk_state_of_block state_in(u64 word, u64 bit)
+{
+	if (word >> (WAITING_BITS + bit) & 1)
+		return BK_WAITING;
+	if (word >> (CONVERT_BITS + bit) & 1)
+		return BK_CONVERT;
+	return word >> (FLYING_BITS + bit) & 1 ? BK_FLYING : BK_NONE;
+}
+
+/* The state of a block, and how many from there, `most` at the most, are in the same. */
+enum bk_state_of_block bk_state(struct bk_file *f, u64 block, u64 most, u64 *run)
+{
+	unsigned long index = block / WORD;
+	void *entry = xa_load(&f->states, index);
+	u64 at, end = block + most;
+	enum bk_state_of_block state = entry ? state_in(xa_to_value(entry), block % WORD) : BK_NONE;
+
+	for (at = block + 1; at < end; at++) {
+		if (at % WORD == 0) {
+			index = at / WORD;
+			entry = xa_load(&f->states, index);
+			if (!entry && state == BK_NONE) {
+				/* Over all that nobody noted anything of. */
+				entry = xa_find(&f->states, &index, ULONG_MAX, XA_PRESENT);
+				if (!entry || (u64)index * WORD >= end) {
+					at = end;
+					break;
+				}
+				at = (u64)index * WORD;
+			}
+		}
+		if ((entry ? state_in(xa_to_value(entry), at % WORD) : BK_NONE) != state)
+			break;
+	}
+	*run = at - block;
+	return state;
+}
+
+/* Nodes that the tree may grow by. */
+static u64 tree_for(struct inode *inode, u64 growing)
+{
+	if (!growing || (growing <= INLINE_EXTENTS && !inode->i_blocks))
+		return 0;
+	return DIV_ROUND_UP(growing, NODE_RECORDS) + LEVELS;
+}
+
+static bool take(struct bento_mount *m, u64 blocks)
+{
+	s64 all = atomic64_read(&m->available[1]);
+
+	do {
+		if (all < (s64)(m->data.kept + blocks))
+			return false;
+	} while (!atomic64_try_cmpxchg(&m->available[1], &all, all - (s64)blocks));
+	atomic64_add(blocks, &m->data.promised);
+	return true;
+}
+
+static void give(struct bento_mount *m, u64 blocks)
+{
+	atomic64_add(blocks, &m->available[1]);
+	atomic64_sub(blocks, &m->data.promised);
+}
+
+static int take_for(struct inode *inode, u64 waiting, u64 growing)
+{
+	struct bk_file *f = file_of(inode);
+	u64 wanted, held;
+
+	spin_lock(&f->space_lock);
+	wanted = tree_for(inode, f->growing + growing);
+	held = f->tree + f->tree_lent;
+	spin_unlock(&f->space_lock);
+	wanted = wanted > held ? wanted - held : 0;
+	if (!take(bk_mount_of(inode), waiting + wanted))
+		return -ENOSPC;
+	spin_lock(&f->space_lock);
+	f->waiting += waiting;
+	f->growing += growing;
+	f->tree += wanted;
+	spin_unlock(&f->space_lock);
+	return 0;
+}
+
+/* Gives back what blocks were promised that need it no more. */
+void bk_break_promise(struct inode *inode, u64 waiting, u64 growing)
+{
+	struct bk_file *f = file_of(inode);
+	u64 wanted, held, excess = 0;
+
+	spin_lock(&f->space_lock);
+	f->waiting -= min(waiting, f->waiting);
+	f->growing -= min(growing, f->growing);
+	wanted = tree_for(inode, f->growing);
+	held = f->tree + f->tree_lent;
+	if (held > wanted)
+		excess = min(held - wanted, f->tree);
+	f->tree -= excess;
+	spin_unlock(&f->space_lock);
+	give(bk_mount_of(inode), waiting + excess);
+}
+
+/* Promises space to those blocks of a hole, or of unwritten blocks, that have no state. ENOSPC. Waits for nothing. */
+int bk_promise(struct inode *inode, u64 first, u64 count, enum bk_state_of_block kind)
+{
+	u64 new = kind == BK_WAITING, marked;
+	int error = take_for(inode, count * new, count);
+
+	if (error)
+		return error;
+	marked = mark(file_of(inode), first, count, kind);
+	if (marked < count)
+		bk_break_promise(inode, (count - marked) * new, count - marked);
+	return 0;
+}
+
+/* Promises blocks that take off at once. */
+int bk_promise_open(struct inode *inode, u64 count)
+{
+	return take_for(inode, count, count);
+}
+
+/* Ends the states of a range whose folios are clean or gone. */
+void bk_forget_states(struct inode *inode, u64 first, u64 end)
+{
+	struct bk_file *f = file_of(inode);
+	u64 waiting = 0, convert = 0;
+	unsigned long index;
+	void *entry;
+
+	xa_for_each_range(&f->states, index, entry, first / WORD, (end - 1) / WORD) {
+		u64 mask = mask_of(index, first, end), before = change(f, index, mask, BK_NONE);
+
+		waiting += hweight64(before >> WAITING_BITS & mask);
+		convert += hweight64(before >> CONVERT_BITS & mask);
+	}
+	if (waiting || convert)
+		bk_break_promise(inode, waiting, waiting + convert);
+}
+
+/* Takes promises back from blocks that nobody made dirty: a write came to less than it was to. */
+void bk_release_unused(struct inode *inode, u64 first, u64 end)
+{
+	u64 at;
+
+	/* No fault makes them dirty meanwhile. */
+	filemap_invalidate_lock(inode->i_mapping);
+	for (at = first; at < end; at++) {
+		struct folio *folio;
+		bool used = false;
+		u64 run;
+
+		switch (bk_state(file_of(inode), at, end - at, &run)) {
+		case BK_NONE:
+		case BK_FLYING:
+			at += run - 1;
+			continue;
+		default:
+		}
+		folio = bento_find_folio(inode->i_mapping, at);
+		if (folio) {
+			used = folio_test_dirty(folio) || folio_test_writeback(folio);
+			folio_put(folio);
+		}
+		if (!used)
+			bk_forget_states(inode, at, at + 1);
+	}
+	filemap_invalidate_unlock(inode->i_mapping);
+}
+
+/* Writes what others have dirty: then what the growth of their trees was promised, and did not need, comes back. */
+void bk_write_back(struct bento_mount *m)
+{
+	if (!atomic64_read(&m->data.promised))
+		return;
+	try_to_writeback_inodes_sb(m->sb, WB_REASON_FS_FREE_SPACE);
+	wait_event_timeout(m->completed, !atomic_read(&m->data.flying), HZ);
+}
+
+static int promise_once(struct inode *inode, u64 block, u64 end)
+{
+	struct bk_file *f = file_of(inode);
+	enum bk_state_of_block kind;
+	struct bk_piece piece;
+	u64 run;
+	int error;
+
+	if (bk_state(f, block, 1, &run) != BK_NONE)
+		return 0;
+	error = bk_map(inode, block, end - block, &piece);
+	if (error || piece.kind == BENTO_MAP_DATA)
+		return error;
+	kind = piece.kind == BENTO_MAP_HOLE ? BK_WAITING : BK_CONVERT;
+	run = min3(piece.blocks, end - block, (u64)AHEAD);
+	error = bk_promise(inode, block, run, kind);
+	if (error == -ENOSPC && run > 1)
+		error = bk_promise(inode, block, 1, kind);
+	return error;
+}
+
+/* Promises space to a block that is about to be made dirty, and to some behind it. Not under a folio lock. */
+int bk_promise_write(struct inode *inode, u64 block, u64 end)
+{
+	struct bento_mount *m = bk_mount_of(inode);
+	u32 tried = 0;
+
+	for (;;) {
+		int error = promise_once(inode, block, end);
+
+		if (error != -ENOSPC)
+			return error;
+		error = bk_find_space(m, true, &tried);
+		if (error)
+			return error;
+	}
+}
+
+u64 bk_pending_sectors(struct inode *inode)
+{
+	struct bk_file *f = file_of(inode);
+
+	return (READ_ONCE(f->waiting) + READ_ONCE(f->flying)) << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
+}

@@ -1,0 +1,687 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Writing back: place, write, publish.
+ *
+ * A flight is a handful of folios that are written together. Each is locked, made clean, put under writeback and unlocked;
+ * then blocks are chosen for those that have none, large bios go out, and when all have come back the placements become
+ * part of the file, in process context: of who writes back if he waits anyway (fsync), else of a worker. Only then does
+ * writeback of the folios end, so that whoever waited for it finds the blocks.
+ *
+ * # Locking
+ * While a flight is being filled, its folios are under writeback and not on their way: nobody who does that waits for
+ * another folio before he has sent his flights off (and has landed them, if nobody else does).
+ *
+ * # Crash
+ * New blocks become reachable in the transaction that follows their data. Blocks that are there are overwritten in place.
+ * The size follows the data; it does not pass the old end before the block with that end is written.
+ */
+#include <linux/backing-dev.h>
+#include <linux/mempool.h>
+#include <linux/pagemap.h>
+#include <linux/writeback.h>
+
+#include "internal.h"
+
+/* Flights that one call keeps in the air before it lands the first. */
+#define IN_THE_AIR 8
+/* Flights that are always there. */
+#define FLIGHTS 4
+
+
+struct placed {
+	u32 id;
+	/* Of those that were promised: new blocks, and blocks that make the tree grow. */
+	u32 blocks, growing;
+	u64 first;
+	u32 count;
+};
+
+struct flight {
+	struct list_head link;
+	struct inode *inode;
+	/* Requests on their way, and who sends them. */
+	atomic_t left;
+	int error;
+	bool waited, publishes;
+	struct completion done;
+	/* The size of the file that its data reaches to. */
+	loff_t size;
+	u32 count, placed_count;
+	struct bento_placement placement;
+	struct placed placed[BK_FLIGHT];
+	struct folio *folios[BK_FLIGHT];
+};
+
+/* One call of writepages. */
+struct writer {
+	struct inode *inode;
+	struct writeback_control *wbc;
+	bool waits;
+	struct flight *filling;
+	struct list_head flying;
+	u32 flying_count;
+};
+
+static struct bk_file *file_of(struct inode *inode)
+{
+	return &bk_inode_of(inode)->file;
+}
+
+/*
+ * Chooses blocks for a run of one state. What it cost of what was promised is in `c->spent`; `c->budget` was set by the
+ * caller, who settles what is left of it.
+ */
+int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to)
+{
+	c->rust.args.ino = inode->i_ino;
+	c->rust.args.at = block;
+	c->rust.args.length = count;
+	c->rust.args.placement = to;
+	c->spent = 0;
+	return bk_run(c, BENTO_OP_PLACE, BENTO_KIND_PLACE);
+}
+
+static void end_promise(struct inode *inode, u64 blocks, u64 growing)
+{
+	struct bk_file *f = file_of(inode);
+
+	spin_lock(&f->space_lock);
+	f->flying -= min(blocks, f->flying);
+	spin_unlock(&f->space_lock);
+	atomic64_sub(blocks, &bk_mount_of(inode)->data.promised);
+	bk_break_promise(inode, 0, growing);
+}
+
+void bk_abandon(struct bk_call *c, struct inode *inode, u32 id, u64 blocks, u64 growing)
+{
+	c->rust.args.ino = inode->i_ino;
+	c->rust.args.at = id;
+	if (bk_run(c, BENTO_OP_ABANDON, BENTO_KIND_PLACE))
+		bk_err(bk_mount_of(inode), "a placement of inode %llu could not be given back", (u64)inode->i_ino);
+	end_promise(inode, blocks, growing);
+}
+
+static void learn(struct inode *inode, const struct bento_attr *attr)
+{
+	file_of(inode)->disk_size = attr->size;
+	inode->i_blocks = attr->sectors;
+}
+
+/* Makes a placement part of its file, with the nodes that were promised; `publishing` is held. */
+int bk_publish_data(struct bk_call *c, struct inode *inode, u32 id, loff_t size, u64 blocks, u64 growing)
+{
+	struct bento_mount *m = bk_mount_of(inode);
+	struct bk_file *f = file_of(inode);
+	int error;
+
+	c->rust.args.ino = inode->i_ino;
+	c->rust.args.at = id;
+	c->rust.args.length = size;
+	spin_lock(&f->space_lock);
+	c->budget = f->tree_lent = f->tree;
+	f->tree = 0;
+	spin_unlock(&f->space_lock);
+	c->spent = 0;
+	c->last_resort = true;
+	error = bk_run(c, BENTO_OP_PUBLISH, BENTO_KIND_PUBLISH);
+	c->last_resort = false;
+	spin_lock(&f->space_lock);
+	f->tree += c->budget;
+	f->tree_lent = 0;
+	spin_unlock(&f->space_lock);
+	atomic64_sub(c->spent, &m->data.promised);
+	c->budget = 0;
+	if (error) {
+		bk_abandon(c, inode, id, blocks, growing);
+		return error;
+	}
+	learn(inode, &c->rust.reply.attr);
+	end_promise(inode, blocks, growing);
+	return 0;
+}
+
+static int trim(struct bk_call *c, struct inode *inode)
+{
+	int error;
+
+	c->rust.args.ino = inode->i_ino;
+	do {
+		error = bk_run(c, BENTO_OP_TRIM_PAST_END, BENTO_KIND_SETATTR);
+	} while (!error && c->rust.reply.kind);
+	return error;
+}
+
+/* Raises the size on disk; `publishing` is held. */
+int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size)
+{
+	struct timespec64 mtime = bento_get_mtime(inode), ctime = bento_get_ctime(inode);
+	struct bento_set_attr set = {
+		.mask = BENTO_SET_SIZE | BENTO_SET_MTIME | BENTO_SET_CTIME,
+		.size = size,
+		.mtime = { .seconds = mtime.tv_sec, .nanoseconds = mtime.tv_nsec },
+		.ctime = { .seconds = ctime.tv_sec, .nanoseconds = ctime.tv_nsec },
+	};
+	int error;
+
+	if (size <= file_of(inode)->disk_size)
+		return 0;
+	c->rust.args.ino = inode->i_ino;
+	c->rust.args.set = &set;
+	error = bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
+	if (error == -EBUSY) {
+		/* An earlier truncate could not free all: that comes first now. */
+		error = trim(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
+	}
+	if (!error)
+		learn(inode, &c->rust.reply.attr);
+	return error;
+}
+
+static void hold_size(struct inode *inode, u64 at)
+{
+	struct bk_node *node = bk_inode_of(inode)->node;
+
+	spin_lock(&node->slot_lock);
+	node->slot.zero_from = at;
+	spin_unlock(&node->slot_lock);
+}
+
+static bool has_block(struct flight *flight, u64 block)
+{
+	u32 at;
+
+	for (at = 0; flight && at < flight->count; at++)
+		if (flight->folios[at] && flight->folios[at]->index == block)
+			return true;
+	return false;
+}
+
+/*
+ * Whether the size on disk may pass its old end: whoever raises the size in memory zeroes from there, or writes over it, in
+ * the page cache; until that is on disk, what lies behind the end there is undefined.
+ */
+static bool end_is_written(struct inode *inode, struct flight *flight)
+{
+	loff_t end = file_of(inode)->disk_size;
+	struct folio *folio;
+	bool written;
+
+	if (!(end & (BENTO_BLOCK - 1)) || has_block(flight, end >> BENTO_BLOCK_BITS))
+		return true;
+	folio = bento_find_folio(inode->i_mapping, end >> BENTO_BLOCK_BITS);
+	if (!folio)
+		return true;
+	written = !folio_test_dirty(folio) && !folio_test_writeback(folio);
+	folio_put(folio);
+	return written;
+}
+
+/* Raises the size to what was published while it could not rise. */
+int bk_raise_pending(struct inode *inode)
+{
+	struct bk_file *f = file_of(inode);
+	struct bk_call *c;
+	int error = 0;
+
+	if (READ_ONCE(f->pending_size) <= READ_ONCE(f->disk_size))
+		return 0;
+	mutex_lock(&f->publishing);
+	if (end_is_written(inode, NULL)) {
+		c = bk_call_for(inode);
+		hold_size(inode, U64_MAX);
+		error = bk_raise_size(c, inode, min(f->pending_size, i_size_read(inode)));
+		bk_call_put(c);
+	}
+	mutex_unlock(&f->publishing);
+	return error;
+}
+
+/* What a flight's data may become, once it is written; `publishing` is held. */
+static int publish_all(struct flight *flight)
+{
+	struct inode *inode = flight->inode;
+	struct bk_file *f = file_of(inode);
+	loff_t size = min(flight->size, i_size_read(inode)), reached;
+	struct bk_call *c = bk_call_for(inode);
+	int error = flight->error;
+	u64 last = 0;
+	u32 at;
+
+	for (at = 0; at < flight->count; at++)
+		if (flight->folios[at])
+			last = max_t(u64, last, flight->folios[at]->index + 1);
+	reached = min_t(loff_t, last << BENTO_BLOCK_BITS, size);
+	if (!error && end_is_written(inode, flight)) {
+		hold_size(inode, U64_MAX);
+		reached = max(reached, min(f->pending_size, i_size_read(inode)));
+	} else if (!error) {
+		hold_size(inode, f->disk_size);
+		f->pending_size = max(f->pending_size, reached);
+		reached = 0;
+	}
+	for (at = 0; at < flight->placed_count; at++) {
+		struct placed *placed = &flight->placed[at];
+
+		if (error)
+			bk_abandon(c, inode, placed->id, placed->blocks, placed->growing);
+		else
+			error = bk_publish_data(c, inode, placed->id, size, placed->blocks, placed->growing);
+		bk_land(f, placed->first, placed->count);
+	}
+	if (!error && reached > f->disk_size)
+		error = bk_raise_size(c, inode, reached);
+	bk_call_put(c);
+	return error;
+}
+
+/* Ends writeback. The inode may be gone as soon as its last folio is free. */
+static void end_flight(struct flight *flight, int error)
+{
+	struct bento_mount *m = bk_mount_of(flight->inode);
+	u32 at, count = flight->count;
+
+	if (error)
+		mapping_set_error(flight->inode->i_mapping, error);
+	for (at = 0; at < count; at++)
+		if (flight->folios[at])
+			folio_end_writeback(flight->folios[at]);
+	mempool_free(flight, m->data.flights);
+	if (atomic_dec_and_test(&m->data.flying))
+		bk_completed(m);
+}
+
+static void land(struct flight *flight)
+{
+	struct bk_file *f = file_of(flight->inode);
+	int error = flight->error;
+
+	if (flight->publishes) {
+		mutex_lock(&f->publishing);
+		error = publish_all(flight);
+		mutex_unlock(&f->publishing);
+	}
+	end_flight(flight, error);
+}
+
+static void land_all(struct work_struct *work)
+{
+	struct bk_data *data = container_of(work, struct bk_data, landing);
+	unsigned int nofs = memalloc_nofs_save();
+
+	for (;;) {
+		struct flight *flight;
+
+		spin_lock_irq(&data->landed_lock);
+		flight = list_first_entry_or_null(&data->landed, struct flight, link);
+		if (flight)
+			list_del(&flight->link);
+		spin_unlock_irq(&data->landed_lock);
+		if (!flight)
+			break;
+		land(flight);
+		cond_resched();
+	}
+	memalloc_nofs_restore(nofs);
+}
+
+/* All of a flight's requests have come back. Also in interrupts. */
+static void came_back(struct flight *flight)
+{
+	struct bento_mount *m = bk_mount_of(flight->inode);
+	struct bk_data *data = &m->data;
+	unsigned long flags;
+
+	atomic64_inc(&m->written);
+	if (flight->waited) {
+		complete(&flight->done);
+	} else if (!flight->publishes) {
+		end_flight(flight, flight->error);
+	} else {
+		spin_lock_irqsave(&data->landed_lock, flags);
+		list_add_tail(&flight->link, &data->landed);
+		spin_unlock_irqrestore(&data->landed_lock, flags);
+		queue_work(data->work, &data->landing);
+	}
+}
+
+static void drop(struct flight *flight)
+{
+	if (atomic_dec_and_test(&flight->left))
+		came_back(flight);
+}
+
+static void written(struct bio *bio)
+{
+	struct flight *flight = bio->bi_private;
+
+	if (bio->bi_status)
+		WRITE_ONCE(flight->error, blk_status_to_errno(bio->bi_status));
+	bio_put(bio);
+	drop(flight);
+}
+
+/* Sends folios to adjacent blocks. */
+static void send(struct writer *w, struct flight *flight, u32 at, u32 count, u64 block)
+{
+	struct bento_mount *m = bk_mount_of(w->inode);
+
+	while (count) {
+		u32 now = min_t(u32, count, BIO_MAX_VECS), page;
+		struct bio *bio = bio_alloc(m->bdev, now, REQ_OP_WRITE | wbc_to_write_flags(w->wbc), GFP_NOFS);
+
+		bio->bi_iter.bi_sector = block << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
+		bio->bi_private = flight;
+		bio->bi_end_io = written;
+		for (page = 0; page < now; page++)
+			__bio_add_page(bio, folio_page(flight->folios[at + page], 0), BENTO_BLOCK, 0);
+		atomic_inc(&flight->left);
+		submit_bio(bio);
+		at += now;
+		block += now;
+		count -= now;
+	}
+}
+
+/* Data that has nowhere to go is lost; fsync says so. */
+static void lose(struct flight *flight, u32 at, u32 count, int error)
+{
+	struct inode *inode = flight->inode;
+	u64 first = flight->folios[at]->index;
+
+	mapping_set_error(inode->i_mapping, error);
+	bk_forget_states(inode, first, first + count);
+	while (count--) {
+		folio_end_writeback(flight->folios[at]);
+		flight->folios[at++] = NULL;
+	}
+}
+
+static void send_placed(struct writer *w, struct flight *flight, u32 at, u64 first)
+{
+	struct bento_placement *p = &flight->placement;
+	u32 extent;
+
+	for (extent = 0; extent < p->count; extent++) {
+		struct bento_extent *e = &p->extents[extent];
+
+		send(w, flight, at + (e->file - first), e->blocks, e->block);
+	}
+}
+
+/* Places a run of one state. How many blocks it came to, 0 if they have blocks after all. */
+static int place_run(struct writer *w, struct flight *flight, struct bk_call *c, u32 at, u64 count,
+		     enum bk_state_of_block state)
+{
+	struct bento_placement *p = &flight->placement;
+	struct inode *inode = w->inode;
+	struct bk_file *f = file_of(inode);
+	struct bento_mount *m = bk_mount_of(inode);
+	u64 first = flight->folios[at]->index, waiting, convert;
+	struct placed *placed = &flight->placed[flight->placed_count];
+	int error;
+
+	c->budget = state == BK_WAITING ? count : 0;
+	error = bk_place(c, inode, first, count, p);
+	c->budget = 0;
+	if (error)
+		return error == -EBUSY ? 0 : error;
+	placed->id = c->rust.reply.value;
+	placed->first = first;
+	placed->count = p->blocks;
+	bk_take_off(inode, first, p->blocks, &waiting, &convert);
+	placed->blocks = min(c->spent, waiting);
+	placed->growing = waiting + convert;
+	spin_lock(&f->space_lock);
+	f->waiting -= min(waiting, f->waiting);
+	f->flying += placed->blocks;
+	spin_unlock(&f->space_lock);
+	/* Somebody reserved blocks for what had waited: it goes to those. */
+	if (waiting > placed->blocks) {
+		atomic64_add(waiting - placed->blocks, &m->available[1]);
+		atomic64_sub(waiting - placed->blocks, &m->data.promised);
+	}
+	flight->placed_count++;
+	flight->publishes = true;
+	return p->blocks;
+}
+
+/* Sends off what lies at the start of a run of adjacent folios; how many folios that were. */
+static u32 send_some(struct writer *w, struct flight *flight, struct bk_call *c, u32 at, u32 count)
+{
+	struct inode *inode = w->inode;
+	u64 first = flight->folios[at]->index, run;
+	enum bk_state_of_block state = bk_state(file_of(inode), first, count, &run);
+	struct bk_piece piece;
+	int done, attempts;
+
+	for (attempts = 0; attempts < 3; attempts++) {
+		if (state == BK_NONE || attempts) {
+			done = bk_map(inode, first, run, &piece);
+			if (done)
+				break;
+			run = min(run, piece.blocks);
+			if (piece.kind == BENTO_MAP_DATA) {
+				if (attempts)
+					bk_forget_states(inode, first, first + run);
+				send(w, flight, at, run, piece.block);
+				return run;
+			}
+			/* No data, and it could not be placed: a truncate that is not done is in the way. */
+			if (attempts) {
+				done = trim(c, inode);
+				if (done)
+					break;
+			}
+		}
+		done = place_run(w, flight, c, at, run, state);
+		if (done > 0) {
+			send_placed(w, flight, at, first);
+			return done;
+		}
+		if (done < 0)
+			break;
+		done = -EIO;
+	}
+	lose(flight, at, run, done);
+	return run;
+}
+
+/* Sends a flight off. */
+static void take_off(struct writer *w)
+{
+	struct flight *flight = w->filling;
+	struct bento_mount *m = bk_mount_of(w->inode);
+	struct blk_plug plug;
+	struct bk_call *c;
+	u32 at = 0;
+
+	w->filling = NULL;
+	if (!flight)
+		return;
+	if (!flight->count) {
+		mempool_free(flight, m->data.flights);
+		return;
+	}
+	atomic_inc(&m->data.flying);
+	c = bk_call_for(w->inode);
+	blk_start_plug(&plug);
+	while (at < flight->count) {
+		u32 run = 1;
+
+		while (at + run < flight->count && flight->folios[at + run]->index == flight->folios[at]->index + run)
+			run++;
+		if (READ_ONCE(m->down) || READ_ONCE(m->panicked)) {
+			lose(flight, at, run, -EIO);
+			at += run;
+		} else {
+			at += send_some(w, flight, c, at, run);
+		}
+	}
+	blk_finish_plug(&plug);
+	bk_call_put(c);
+	if (flight->size > READ_ONCE(file_of(w->inode)->disk_size) ||
+	    READ_ONCE(file_of(w->inode)->pending_size) > READ_ONCE(file_of(w->inode)->disk_size))
+		flight->publishes = true;
+	if (flight->waited) {
+		list_add_tail(&flight->link, &w->flying);
+		w->flying_count++;
+	}
+	drop(flight);
+}
+
+static void land_first(struct writer *w)
+{
+	struct flight *flight = list_first_entry(&w->flying, struct flight, link);
+
+	list_del(&flight->link);
+	w->flying_count--;
+	wait_for_completion_io(&flight->done);
+	land(flight);
+}
+
+/* After this nothing of ours is under writeback that waits for us. */
+static void land_ours(struct writer *w)
+{
+	take_off(w);
+	while (w->flying_count)
+		land_first(w);
+}
+
+static struct flight *new_flight(struct writer *w)
+{
+	mempool_t *pool = bk_mount_of(w->inode)->data.flights;
+	struct flight *flight = mempool_alloc(pool, GFP_NOWAIT | __GFP_NOWARN);
+
+	if (!flight) {
+		land_ours(w);
+		flight = mempool_alloc(pool, GFP_NOFS);
+	}
+	INIT_LIST_HEAD(&flight->link);
+	flight->inode = w->inode;
+	atomic_set(&flight->left, 1);
+	flight->error = 0;
+	flight->waited = w->waits;
+	flight->publishes = false;
+	init_completion(&flight->done);
+	flight->size = i_size_read(w->inode);
+	flight->count = 0;
+	flight->placed_count = 0;
+	return flight;
+}
+
+/* Puts a folio into the flight that is being filled. */
+static void fill(struct writer *w, struct folio *folio)
+{
+	struct address_space *mapping = w->inode->i_mapping;
+	loff_t at = folio_pos(folio), size;
+
+	if (!w->filling)
+		w->filling = new_flight(w);
+	if (!folio_trylock(folio)) {
+		land_ours(w);
+		w->filling = new_flight(w);
+		folio_lock(folio);
+	}
+	if (folio->mapping == mapping && folio_test_writeback(folio) && w->waits) {
+		land_ours(w);
+		folio_wait_writeback(folio);
+		w->filling = new_flight(w);
+	}
+	size = i_size_read(w->inode);
+	/* What lies past the end is on its way out. */
+	if (folio->mapping != mapping || folio_test_writeback(folio) || at >= size || !folio_clear_dirty_for_io(folio)) {
+		folio_unlock(folio);
+		return;
+	}
+	if (at + BENTO_BLOCK > size)
+		folio_zero_segment(folio, size - at, BENTO_BLOCK);
+	folio_start_writeback(folio);
+	folio_unlock(folio);
+	w->filling->size = max(w->filling->size, min_t(loff_t, at + BENTO_BLOCK, size));
+	w->filling->folios[w->filling->count++] = folio;
+	w->wbc->nr_to_write--;
+	if (w->filling->count < BK_FLIGHT)
+		return;
+	take_off(w);
+	if (w->flying_count >= IN_THE_AIR)
+		land_first(w);
+}
+
+int bk_writepages(struct address_space *mapping, struct writeback_control *wbc)
+{
+	struct writer w = {
+		.inode = mapping->host,
+		.wbc = wbc,
+		.waits = wbc->sync_mode == WB_SYNC_ALL,
+		.flying = LIST_HEAD_INIT(w.flying),
+	};
+	pgoff_t index = wbc->range_start >> PAGE_SHIFT, end = wbc->range_end >> PAGE_SHIFT;
+	xa_mark_t tag = PAGECACHE_TAG_DIRTY;
+	unsigned int nofs = memalloc_nofs_save();
+	struct folio_batch batch;
+	bool enough = false;
+
+	if (wbc->range_cyclic) {
+		index = mapping->writeback_index;
+		end = -1;
+	}
+	if (w.waits || wbc->tagged_writepages) {
+		tag = PAGECACHE_TAG_TOWRITE;
+		tag_pages_for_writeback(mapping, index, end);
+	}
+	folio_batch_init(&batch);
+	while (!enough && index <= end && filemap_get_folios_tag(mapping, &index, end, tag, &batch)) {
+		u32 at;
+
+		for (at = 0; at < folio_batch_count(&batch) && !enough; at++) {
+			fill(&w, batch.folios[at]);
+			if (wbc->nr_to_write <= 0 && !w.waits) {
+				enough = true;
+				index = batch.folios[at]->index + 1;
+			}
+		}
+		folio_batch_release(&batch);
+		cond_resched();
+	}
+	if (wbc->range_cyclic)
+		mapping->writeback_index = enough ? index : 0;
+	land_ours(&w);
+	memalloc_nofs_restore(nofs);
+	return 0;
+}
+
+/* What only those may take who make room. */
+static int ask_kept(struct bento_mount *m)
+{
+	struct bento_totals totals = { .blocks = atomic64_read(&m->totals[0]) };
+	struct bk_call *c = bk_call_get(m);
+	struct bento_statfs told = {};
+	int error;
+
+	c->rust.args.buffer = (u8 *)&totals;
+	c->rust.args.statfs = &told;
+	error = bk_run(c, BENTO_OP_STATFS, BENTO_KIND_READ);
+	bk_call_put(c);
+	m->data.kept = told.blocks_free - told.blocks_available;
+	return error;
+}
+
+int bk_data_init(struct bento_mount *m)
+{
+	struct bk_data *data = &m->data;
+
+	INIT_WORK(&data->landing, land_all);
+	spin_lock_init(&data->landed_lock);
+	INIT_LIST_HEAD(&data->landed);
+	mutex_init(&data->flushing);
+	data->flights = mempool_create_kmalloc_pool(FLIGHTS, sizeof(struct flight));
+	data->work = alloc_workqueue("bento-publish/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, m->name);
+	return data->flights && data->work ? ask_kept(m) : -ENOMEM;
+}
+
+void bk_data_destroy(struct bento_mount *m)
+{
+	if (m->data.work)
+		destroy_workqueue(m->data.work);
+	mempool_destroy(m->data.flights);
+}
