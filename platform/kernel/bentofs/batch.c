@@ -8,6 +8,8 @@
 
 /* Blocks of a list beyond what credits allow: a bug is told, not made worse. */
 #define SLACK 256
+/* Homes whose version is on its way. */
+#define BK_LISTED XA_MARK_0
 
 int bk_batches_init(struct bento_mount *m, const struct bento_mounted *mounted)
 {
@@ -583,30 +585,28 @@ static void settle_durable(struct bento_mount *m, u64 through)
 
 static void settle_homed(struct bento_mount *m, u64 through)
 {
-	u32 at;
+	struct bk_home *home;
+	unsigned long no;
+	u32 count = 0;
 
-	for (at = 0; at < m->listed_count; at++) {
-		struct bk_home *home = xa_load(&m->homes, m->listed[at]);
-
-		if (!home)
-			continue;
-		if (home->listed) {
-			write_lock(&home->block->latch);
-			if (home->block->tag == home->listed) {
-				home->block->tag = 0;
-				home->block->held = false;
-			}
-			write_unlock(&home->block->latch);
-			home->listed = 0;
+	xa_for_each_marked(&m->homes, no, home, BK_LISTED) {
+		write_lock(&home->block->latch);
+		if (home->block->tag == home->listed) {
+			home->block->tag = 0;
+			home->block->held = false;
 		}
+		write_unlock(&home->block->latch);
+		home->listed = 0;
+		xa_clear_mark(&m->homes, no, BK_LISTED);
+		count++;
 		if (!home->waiting.page) {
-			xa_erase(&m->homes, m->listed[at]);
+			xa_erase(&m->homes, no);
 			bk_put(home->block);
 			kfree(home);
 		}
+		cond_resched();
 	}
-	came_home(m, m->listed_count);
-	m->listed_count = 0;
+	came_home(m, count);
 	m->home_hand = 0;
 	release(m, through, true);
 }
@@ -674,13 +674,13 @@ static u32 list_homes(struct bk_call *c, u64 through, u32 at_most)
 	u32 count = 0;
 
 	xa_for_each_start(&m->homes, no, home, m->home_hand) {
-		if (count == at_most || m->listed_count == ARRAY_SIZE(m->listed) || c->request_count + 2 >= BK_REQUESTS)
+		if (count == at_most || c->request_count + 2 >= BK_REQUESTS)
 			break;
 		m->home_hand = no + 1;
 		if (home->listed || !home->waiting.page || home->waiting.oldest > through)
 			continue;
 		home->listed = home->waiting.seq;
-		m->listed[m->listed_count++] = no;
+		xa_set_mark(&m->homes, no, BK_LISTED);
 		list_request(c, no, home->waiting.page);
 		home->waiting.page = NULL;
 		count++;
@@ -691,16 +691,21 @@ static u32 list_homes(struct bk_call *c, u64 through, u32 at_most)
 u32 bento_write_homes(struct bento_call *call, u64 through, u32 at_most)
 {
 	struct bk_call *c = bk_of(call);
+	struct bento_mount *m = c->mount;
 	unsigned long started;
 	u32 count;
 
-	bk_settle(c->mount);
-	started = c->mount->home_hand;
+	bk_settle(m);
+	/* Whoever settles meanwhile changes the same homes. */
+	mutex_lock(&m->settling);
+	started = m->home_hand;
 	count = list_homes(c, through, at_most);
-	if (count || !started)
-		return count;
 	/* Versions may have come in behind the hand: nothing is left only if a whole round finds nothing. */
-	c->mount->home_hand = 0;
-	return list_homes(c, through, at_most);
+	if (!count && started) {
+		m->home_hand = 0;
+		count = list_homes(c, through, at_most);
+	}
+	mutex_unlock(&m->settling);
+	return count;
 }
 BENTO_EXPORT(bento_write_homes);

@@ -2,9 +2,9 @@
 /*
  * BentoFS: the state of a mount, in containers that know no format, and the way into Rust.
  *
- * Locking: i_rwsem -> (line for credits) -> driving -> gate -> rename -> node lock (by number) -> join -> latch
- * -> group | slot | running | frees, which are leaves. Latch, group and slot are spinning locks. Nothing inside the
- * gate waits for I/O.
+ * Locking: i_rwsem -> (line for credits) -> driving -> gate -> settling -> rename -> node lock (by number) -> join
+ * -> latch -> group | slot | running | frees, which are leaves. Latch, group and slot are spinning locks. Nothing inside
+ * the gate waits for I/O.
  */
 #ifndef BENTO_INTERNAL_H
 #define BENTO_INTERNAL_H
@@ -227,8 +227,6 @@ struct bento_mount {
 	u32 due_head, due_count;
 	struct xarray homes;
 	unsigned long home_hand;
-	u32 listed_count;
-	u64 listed[BENTO_DRIVE_STEP * 4];
 
 	spinlock_t credit_lock;
 	u32 log, log_free, batch_limit, not_home_most, not_home, in_use;

@@ -309,8 +309,8 @@ static int unfreeze_fs(struct super_block *sb)
 	return 0;
 }
 
-/* The device is gone. */
-static void shut_down(struct super_block *sb)
+/* The device is gone; not every kernel says so. */
+static void __maybe_unused shut_down(struct super_block *sb)
 {
 	bk_shut_down(sb->s_fs_info, "the device is gone");
 }
