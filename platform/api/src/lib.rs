@@ -20,6 +20,7 @@
 
 pub mod attr;
 pub mod call;
+pub mod control;
 pub mod disk;
 pub mod envelope;
 pub mod few;

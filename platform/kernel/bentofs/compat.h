@@ -11,6 +11,8 @@
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/slab.h>
+#include <linux/sched/clock.h>
+#include <linux/timekeeping.h>
 #include <linux/version.h>
 #include <linux/xattr.h>
 #if __has_include(<linux/folio_batch.h>)
@@ -28,6 +30,13 @@
 #else
 #define BENTO_EXPORT(symbol) EXPORT_SYMBOL_NS_GPL(symbol, BENTO)
 #define BENTO_IMPORT() MODULE_IMPORT_NS(BENTO)
+#endif
+
+/* A clock for short times, which costs little: not the time of day, and not quite the same on all CPUs. */
+#ifdef CONFIG_UML
+#define bento_clock() ktime_get_mono_fast_ns()
+#else
+#define bento_clock() local_clock()
 #endif
 
 /* How a mount maps owners got a type of its own. */

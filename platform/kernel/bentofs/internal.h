@@ -30,6 +30,7 @@
 #include "bentofs.h"
 #include "compat.h"
 #include "data.h"
+#include "gate.h"
 
 #define BENTO_BLOCK 4096
 #define BENTO_BLOCK_BITS 12
@@ -107,14 +108,6 @@ struct bk_group {
 	u64 *words;
 };
 
-struct bk_gate {
-	unsigned int __percpu *inside;
-	/* Whether somebody closes: until then, entering costs no fence. */
-	int slow;
-	atomic_t closed;
-	wait_queue_head_t opened;
-};
-
 struct bk_batch {
 	u64 seq;
 	u32 count;
@@ -172,10 +165,15 @@ struct bento_mount {
 	bool read_only;
 	struct bk_options options;
 
-	/* The code that serves: changed only while the gate is closed. */
+	/* The code that serves, and how often it was changed: only while the gate is closed. */
 	struct bk_type *type;
+	u64 upgrades;
+	struct bento_cost costs[BENTO_KINDS];
+	char version[BENTO_VERSION_BYTES];
 	u8 fs[BENTO_FS_BYTES] __aligned(16);
 	struct bk_gate gate;
+	/* One upgrade at a time. */
+	struct mutex upgrading;
 	bool panicked, poisoned, down;
 	/* Damage was found: nothing may be changed any more. */
 	bool damaged;
@@ -252,7 +250,12 @@ struct bento_mount {
 
 	struct bk_data data;
 
-	atomic64_t restarts, operations, reports, panics;
+	struct kobject kobject;
+	struct completion kobject_gone;
+
+	atomic64_t restarts, operations, reports, panics, upgraded, refusals;
+	/* How long upgrades kept operations out. */
+	atomic64_t pauses[BK_BUCKETS];
 };
 
 struct bk_request {
@@ -270,7 +273,7 @@ struct bk_call {
 	/* The way out of a panic. */
 	void *sp;
 	struct task_struct *task;
-	bool panicking;
+	bool panicking, formatting;
 
 	/* Damage that this call met first, told once it is outside the gate. */
 	struct {
@@ -384,9 +387,8 @@ void bk_requests_drop(struct bk_call *c);
 
 /* run.c */
 enum { BK_NOTHING, BK_WORK, BK_LATER };
-int bk_gate_init(struct bk_gate *gate);
-void bk_gate_destroy(struct bk_gate *gate);
 void bk_tell_damage(struct bk_call *c);
+long bk_guarded(struct bk_call *c, const void *fn, void *fs, void *third);
 int bk_run(struct bk_call *c, unsigned int op, unsigned int kind);
 int bk_find_space(struct bento_mount *m, bool write_back, u32 *searched);
 int bk_drive(struct bento_mount *m, u32 event);
@@ -399,6 +401,9 @@ void bk_background_checkpoint(struct work_struct *work);
 
 /* register.c */
 struct bk_type *bk_type_get(const char *name);
+struct bk_type *bk_type_get_other(struct bk_type *than);
+void bk_use_type(struct bento_mount *m, struct bk_type *type);
+ssize_t bk_types_show(char *to);
 void bk_type_put(struct bk_type *type);
 
 /* inode.c */
@@ -482,6 +487,14 @@ long bk_compat_ioctl(struct file *file, unsigned int command, unsigned long argu
 #else
 #define bk_compat_ioctl NULL
 #endif
+/* upgrade.c */
+long bk_control(struct bento_mount *m, unsigned int command, void __user *at);
+
+/* sysfs.c */
+int bk_sysfs_init(void);
+void bk_sysfs_exit(void);
+int bk_sysfs_add(struct bento_mount *m);
+void bk_sysfs_remove(struct bento_mount *m);
 
 /* super.c */
 int bk_super_init(void);

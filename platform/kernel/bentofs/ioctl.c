@@ -45,6 +45,9 @@ long bk_ioctl(struct file *file, unsigned int command, unsigned long argument)
 	struct inode *inode = file_inode(file);
 
 	switch (command) {
+	case BENTO_UPGRADE:
+	case BENTO_STATUS:
+		return bk_control(inode->i_sb->s_fs_info, command, (void __user *)argument);
 	case FS_IOC_SHUTDOWN:
 		return shut_down(inode->i_sb, (u32 __user *)argument);
 	case FS_IOC_GETVERSION:

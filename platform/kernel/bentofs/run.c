@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The loop around an entry, the gate, and driving the journal. */
+/* The loop around an entry, and driving the journal. */
 #include <linux/ktime.h>
 #include <linux/sched/mm.h>
 #include <linux/timekeeping.h>
@@ -11,58 +11,29 @@
 /* Times that one event may ask for another first. */
 #define FIRSTS 1000
 
-int bk_gate_init(struct bk_gate *gate)
+/* Calls Rust with a call's own way out of a panic: BK_PANICKED then, with nothing held. */
+long bk_guarded(struct bk_call *c, const void *fn, void *fs, void *third)
 {
-	gate->inside = alloc_percpu(unsigned int);
-	init_waitqueue_head(&gate->opened);
-	return gate->inside ? 0 : -ENOMEM;
+	long result;
+
+	c->panicking = c->formatting = false;
+	WRITE_ONCE(c->task, current);
+	result = bento_guard(&c->sp, fn, fs, &c->rust, third);
+	WRITE_ONCE(c->task, NULL);
+	if (unlikely(result == BK_PANICKED))
+		atomic64_inc(&c->mount->panics);
+	return result;
 }
 
-void bk_gate_destroy(struct bk_gate *gate)
-{
-	free_percpu(gate->inside);
-}
-
-static void gate_enter(struct bk_gate *gate)
-{
-	for (;;) {
-		preempt_disable();
-		this_cpu_inc(*gate->inside);
-		if (likely(!READ_ONCE(gate->slow)))
-			break;
-		smp_mb();
-		if (!atomic_read(&gate->closed))
-			break;
-		this_cpu_dec(*gate->inside);
-		preempt_enable();
-		wait_event(gate->opened, !atomic_read(&gate->closed));
-	}
-	preempt_enable();
-}
-
-static void gate_leave(struct bk_gate *gate)
-{
-	preempt_disable();
-	if (unlikely(READ_ONCE(gate->slow)))
-		smp_mb();
-	this_cpu_dec(*gate->inside);
-	preempt_enable();
-}
-
-/* Calls Rust. A panic comes out of here as EIO, with nothing held. */
+/* An entry, inside the gate. A panic comes out of here as EIO. */
 static int enter(struct bk_call *c, const void *fn, void *third)
 {
 	struct bento_mount *m = c->mount;
-	long result;
+	long result = bk_guarded(c, fn, m->fs, third);
 
-	c->panicking = false;
-	WRITE_ONCE(c->task, current);
-	result = bento_guard(&c->sp, fn, m->fs, &c->rust, third);
-	WRITE_ONCE(c->task, NULL);
 	if (unlikely(result == BK_PANICKED)) {
 		WRITE_ONCE(m->panicked, true);
-		atomic64_inc(&m->panics);
-		bk_err(m, "the file system panicked; it answers EIO from now on");
+		bk_err(m, "the file system panicked; it answers EIO until another version takes over");
 		result = -EIO;
 	}
 	return result;
@@ -211,23 +182,33 @@ static int wait_for(struct bk_call *c, u32 attempts, u32 *searched, u32 *credits
 static int attempt(struct bk_call *c, unsigned int op, unsigned int kind, u32 credits)
 {
 	struct bento_mount *m = c->mount;
-	struct bento_cost cost = m->type->reg->costs[kind];
+	u64 upgrades, entered;
 	int result;
 
-	cost.credits = max(cost.credits, credits);
-	result = check_alive(m, cost.credits);
-	if (result)
-		return result;
-	if (c->rust.credits < cost.credits) {
-		result = supply(c, cost.credits);
+	for (;;) {
+		struct bento_cost cost;
+
+		/* Pairs with the release in bk_use_type(). */
+		upgrades = smp_load_acquire(&m->upgrades);
+		cost = m->costs[kind];
+		cost.credits = max(cost.credits, credits);
+		result = check_alive(m, cost.credits);
+		if (!result && c->rust.credits < cost.credits)
+			result = supply(c, cost.credits);
 		if (result)
 			return result;
+		bk_prepare(c, cost);
+		entered = bk_gate_enter(&m->gate);
+		/* Another version may take more. */
+		if (likely(m->upgrades == upgrades))
+			break;
+		bk_gate_leave(&m->gate, entered);
 	}
-	bk_prepare(c, cost);
-	gate_enter(&m->gate);
-	result = enter(c, m->type->reg->ops[op], NULL);
+	result = check_alive(m, false);
+	if (!result)
+		result = enter(c, m->type->reg->ops[op], NULL);
 	bk_end_attempt(c);
-	gate_leave(&m->gate);
+	bk_gate_leave(&m->gate, entered);
 	return result;
 }
 
@@ -304,12 +285,13 @@ void bk_tell_damage(struct bk_call *c)
 /* One call of the file system's `drive`; what it lists is moved to `c`. */
 static int step(struct bento_mount *m, struct bk_call *c, struct bento_event *event)
 {
+	u64 entered;
 	int result;
 
 	mutex_lock(&m->driving);
 	bk_settle(m);
 	bk_prepare(c, (struct bento_cost){ .credits = BK_RESERVE });
-	gate_enter(&m->gate);
+	entered = bk_gate_enter(&m->gate);
 	result = check_journal(m);
 	if (!result) {
 		result = enter(c, m->type->reg->drive, event);
@@ -318,7 +300,7 @@ static int step(struct bento_mount *m, struct bk_call *c, struct bento_event *ev
 			bk_shut_down(m, "the journal failed");
 		bk_end_attempt(c);
 	}
-	gate_leave(&m->gate);
+	bk_gate_leave(&m->gate, entered);
 	mutex_unlock(&m->driving);
 	bk_tell_damage(c);
 	return result;
@@ -335,6 +317,8 @@ static int drive(struct bento_mount *m, struct bento_event event, int depth)
 		int error = step(m, c, &event);
 
 		if (error) {
+			/* What was listed before a panic is not to be written with somebody else's list. */
+			bk_requests_drop(c);
 			driven = error;
 			break;
 		}

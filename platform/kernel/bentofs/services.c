@@ -48,6 +48,18 @@ static struct bk_call *call_of_current(void)
 	return found;
 }
 
+/* The beginning of one: whether its message may be formatted, which can panic again. */
+bool bento_panicking(void)
+{
+	struct bk_call *c = call_of_current();
+
+	if (!c || c->formatting)
+		return false;
+	c->formatting = true;
+	return true;
+}
+BENTO_EXPORT(bento_panicking);
+
 /* The end of a Rust panic. Rust does not know that this returns to nobody: see its caller. */
 void bento_panicked(void)
 {

@@ -68,6 +68,7 @@ static struct bento_mount *mount_new(struct super_block *sb, const struct bk_opt
 	xa_init(&m->nodes);
 	xa_init(&m->homes);
 	xa_init_flags(&m->placement_ids, XA_FLAGS_ALLOC1);
+	mutex_init(&m->upgrading);
 	mutex_init(&m->rename);
 	init_rwsem(&m->join);
 	mutex_init(&m->settling);
@@ -103,7 +104,6 @@ static int mounting_begin(struct bento_mount *m, struct bento_disk *disk, struct
 	*at = (struct bento_mounting){
 		.disk = disk,
 		.space = kvzalloc(BENTO_SPACE_BYTES, GFP_KERNEL),
-		.fs = m->fs,
 		.mounted = kzalloc(sizeof(*at->mounted), GFP_KERNEL),
 		.epoch = get_random_u64(),
 		.now = { .seconds = ktime_get_real_seconds() },
@@ -120,16 +120,25 @@ static void mounting_end(struct bento_mounting *at)
 	kfree(at->mounted);
 }
 
+/* Calls what is no entry. A panic in it is an error like one of the device. */
+static int call_outside(struct bento_mount *m, const void *fn, struct bento_mounting *at)
+{
+	struct bk_call *c = bk_call_get(m);
+	long result = bk_guarded(c, fn, m->fs, at);
+
+	bk_call_put(c);
+	return result == BK_PANICKED ? -EIO : result;
+}
+
 /* Recovery, and what the containers start with. Outside every gate; nobody else knows the mount yet. */
 static int bring_up(struct bento_mount *m)
 {
-	int (*mount)(struct bento_mounting *at) = m->type->reg->mount;
 	struct bento_mounting at;
 	struct bento_disk disk;
 	int error = mounting_begin(m, &disk, &at);
 
 	if (!error)
-		error = mount(&at);
+		error = call_outside(m, m->type->reg->mount, &at);
 	if (!error) {
 		m->blocks = at.blocks;
 		memcpy(&m->sb->s_uuid, at.uuid, sizeof(at.uuid));
@@ -189,14 +198,13 @@ static bool bring_home(struct bento_mount *m)
 /* Ends writing: everything comes home, and the superblock says so. After an error the next mount looks into the log. */
 static void leave_clean(struct bento_mount *m)
 {
-	int (*unmount)(struct bento_mounting *at) = m->type->reg->unmount;
 	struct bento_mounting at;
 	struct bento_disk disk;
 	int error = -EIO;
 
 	stop_background(m);
 	if (bring_home(m)) {
-		error = mounting_begin(m, &disk, &at) ?: unmount(&at);
+		error = mounting_begin(m, &disk, &at) ?: call_outside(m, m->type->reg->unmount, &at);
 		mounting_end(&at);
 	}
 	if (error)
@@ -276,6 +284,7 @@ static void put_super(struct super_block *sb)
 {
 	struct bento_mount *m = sb->s_fs_info;
 
+	bk_sysfs_remove(m);
 	/* Inodes are gone; their slots were dropped with them. */
 	if (!m->read_only)
 		leave_clean(m);
@@ -347,6 +356,7 @@ static const struct super_operations super_ops = {
 static int fill_super(struct super_block *sb, struct fs_context *fc)
 {
 	struct bento_mount *m;
+	struct bk_type *type;
 	struct inode *inode;
 	int error;
 
@@ -357,14 +367,15 @@ static int fill_super(struct super_block *sb, struct fs_context *fc)
 	m = mount_new(sb, fc->fs_private);
 	if (!m)
 		return -ENOMEM;
-	m->type = bk_type_get(NULL);
-	if (!m->type && !request_module("bento_fs"))
-		m->type = bk_type_get(NULL);
-	if (!m->type) {
+	type = bk_type_get(NULL);
+	if (!type && !request_module("bento_fs"))
+		type = bk_type_get(NULL);
+	if (!type) {
 		errorf(fc, "BENTO-fs: no file system is registered; load bento_fs");
 		error = -ENODEV;
 		goto fail;
 	}
+	bk_use_type(m, type);
 	error = bring_up(m);
 	if (error)
 		goto fail;
@@ -388,8 +399,14 @@ static int fill_super(struct super_block *sb, struct fs_context *fc)
 		error = PTR_ERR(inode);
 		goto fail;
 	}
+	error = bk_sysfs_add(m);
+	if (error) {
+		iput(inode);
+		goto fail;
+	}
 	sb->s_root = d_make_root(inode);
 	if (!sb->s_root) {
+		bk_sysfs_remove(m);
 		error = -ENOMEM;
 		goto fail;
 	}
@@ -462,14 +479,21 @@ int bk_super_init(void)
 
 	if (error)
 		return error;
-	error = register_filesystem(&fs_type);
+	error = bk_sysfs_init();
 	if (error)
-		bk_inodes_exit();
+		goto fail;
+	error = register_filesystem(&fs_type);
+	if (!error)
+		return 0;
+	bk_sysfs_exit();
+fail:
+	bk_inodes_exit();
 	return error;
 }
 
 void bk_super_exit(void)
 {
 	unregister_filesystem(&fs_type);
+	bk_sysfs_exit();
 	bk_inodes_exit();
 }

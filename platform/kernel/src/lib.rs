@@ -10,6 +10,7 @@
 #![no_std]
 
 mod disk;
+pub mod fault;
 mod panic;
 mod platform;
 mod register;
@@ -28,6 +29,16 @@ macro_rules! module {
         #[unsafe(no_mangle)]
         pub extern "C" fn bento_rust_registration() -> *const $crate::Registered {
             &REGISTRATION
+        }
+
+        /// The checksum of a block, which must be the kernel's.
+        ///
+        /// # Safety
+        /// `data` has a block's bytes.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn bento_rust_crc32(data: *const bento_api::Bytes) -> u32 {
+            // SAFETY: the caller vouches for the block, and nobody writes to it meanwhile.
+            bento_fs::format::block::crc(0, unsafe { &*data })
         }
     };
 }

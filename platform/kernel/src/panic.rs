@@ -20,6 +20,10 @@ impl Line {
         Self { text: [0; 240], length: 0 }
     }
 
+    pub(crate) fn text(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+
     pub(crate) fn print(&self, level: u32) {
         // SAFETY: the text is initialised for that length, and C copies it.
         unsafe { c::bento_print(level, self.text.as_ptr(), self.length) }
@@ -40,8 +44,11 @@ impl Write for Line {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let mut line = Line::new();
-    // It cannot fail: what is too long is cut.
-    let _ = write!(line, "{info}");
+    // SAFETY: no arguments.
+    let is_first = unsafe { c::bento_panicking() };
+    // It cannot fail: what is too long is cut. A message that panics itself, formatted again, would never end.
+    let _ =
+        if is_first { write!(line, "{info}") } else { line.write_str("a panic in the message of a panic") };
     line.print(ALERT);
     // SAFETY: no arguments. It is not declared as never returning, because objtool knows no such function
     // outside its own list: the trap after it is what ends this function for objtool.

@@ -1,4 +1,5 @@
 //! The containers, which C keeps, as an entry sees them.
+use crate::fault::{Place, reach};
 use bento_api::limits::{CLAIMS, CURSOR, JOURNAL_STATE, WANTED};
 use bento_api::platform::ContentTimes;
 use bento_api::{
@@ -188,7 +189,9 @@ impl Platform for KCall {
 
     fn read<R>(&self, block: Pin, f: impl FnOnce(&Bytes) -> R) -> R {
         // SAFETY: the block is pinned; under its latch nobody writes to its page.
-        let result = f(unsafe { bytes(c::bento_latch(self.raw(), block.0)) });
+        let bytes = unsafe { bytes(c::bento_latch(self.raw(), block.0)) };
+        reach(Place::Latch);
+        let result = f(bytes);
         // SAFETY: latched above.
         unsafe { c::bento_unlatch(self.raw()) };
         result
@@ -223,7 +226,10 @@ impl Platform for KCall {
     fn lock(&self, ino: InodeNo, mode: Mode) -> Result<(), Errno> {
         // SAFETY: C notes the lock in the call.
         match unsafe { c::bento_lock(self.raw(), ino.0, mode == Mode::Exclusive) } {
-            0 => Ok(()),
+            0 => {
+                reach(Place::Lock);
+                Ok(())
+            }
             code => Err(errno(code)),
         }
     }
@@ -260,6 +266,7 @@ impl Platform for KCall {
     fn slot<R>(&self, ino: InodeNo, f: impl FnOnce(&mut Slot) -> R) -> Option<R> {
         // SAFETY: none, or a slot that is locked until the end below.
         let slot = unsafe { c::bento_slot(self.raw(), ino.0).as_mut() }?;
+        reach(Place::Slot);
         let result = f(slot);
         // SAFETY: locked above.
         unsafe { c::bento_slot_end(self.raw()) };
@@ -345,12 +352,15 @@ impl Platform for KCall {
 
     fn join(&self) -> BatchSeq {
         // SAFETY: C notes it in the call.
-        BatchSeq(unsafe { c::bento_join(self.raw()) })
+        let batch = BatchSeq(unsafe { c::bento_join(self.raw()) });
+        reach(Place::Join);
+        batch
     }
 
     fn merge(&self, block: Pin, f: impl FnOnce(&mut Bytes)) {
         // SAFETY: the block is pinned; under its exclusive latch its page is ours alone.
         f(unsafe { bytes_mut(c::bento_latch_merge(self.raw(), block.0)) });
+        reach(Place::Merge);
         // SAFETY: latched above.
         unsafe { c::bento_unlatch(self.raw()) };
     }
@@ -377,7 +387,9 @@ impl Platform for KCall {
 
     fn with_journal<R>(&self, f: impl FnOnce(&mut [u8; JOURNAL_STATE]) -> R) -> R {
         // SAFETY: the journal's bytes, locked until the end below.
-        let result = f(unsafe { &mut *c::bento_journal(self.raw()).cast::<[u8; JOURNAL_STATE]>() });
+        let state = unsafe { &mut *c::bento_journal(self.raw()).cast::<[u8; JOURNAL_STATE]>() };
+        reach(Place::Journal);
+        let result = f(state);
         // SAFETY: locked above.
         unsafe { c::bento_journal_end(self.raw()) };
         result
@@ -471,6 +483,7 @@ impl KCall {
             0 => unsafe { lent.assume_init() },
             code => return Err(errno(code)),
         };
+        reach(Place::Group);
         let result = f(lent);
         // SAFETY: locked above.
         unsafe { c::bento_group_end(self.raw()) };

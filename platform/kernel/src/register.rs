@@ -1,9 +1,11 @@
 //! What a module registers, its mount and its unmount.
 use crate::disk::Disk;
+use crate::fault::{Place, is_seeded, reach};
 use crate::platform::KCall;
 use crate::thunks::{VIEW_BYTES, drive, table};
+use bento_api::envelope::Refused;
 use bento_api::limits::OP_KINDS;
-use bento_api::{BLOCK, Bytes, Cost, FileSystem};
+use bento_api::{BLOCK, Bytes, Cost, Errno, FileSystem};
 use bento_fs::{BentoFs, Failed, Options, Space, Variant, mount, replay, unmount};
 use bento_kernel_abi as c;
 use core::ffi::c_void;
@@ -34,6 +36,8 @@ pub const fn registration<V: Variant>() -> Registered {
         mount: mount_volume::<V> as *const c_void,
         unmount: unmount_volume as *const c_void,
         drive: drive::<V> as *const c_void,
+        export: export::<V> as *const c_void,
+        import: import::<V> as *const c_void,
     })
 }
 
@@ -54,14 +58,18 @@ const fn costs<V: Variant>() -> [Cost; OP_KINDS.len()] {
 }
 
 /// Mounts a volume: 0 or a negative error number.
-unsafe extern "C" fn mount_volume<V: Variant>(at: *mut c::Mounting) -> i32 {
+unsafe extern "C" fn mount_volume<V: Variant>(
+    fs: *mut BentoFs<V>,
+    _call: *mut c::Call,
+    at: *mut c::Mounting,
+) -> i32 {
     // SAFETY: C passes its own, with all that the structure says; nobody else uses it meanwhile.
     let at = unsafe { &mut *at };
-    bring_up::<V>(at).map_or_else(tell, |()| 0)
+    bring_up::<V>(fs, at).map_or_else(tell, |()| 0)
 }
 
 /// Marks a volume clean: 0 or a negative error number.
-unsafe extern "C" fn unmount_volume(at: *mut c::Mounting) -> i32 {
+unsafe extern "C" fn unmount_volume(_fs: *mut u8, _call: *mut c::Call, at: *mut c::Mounting) -> i32 {
     // SAFETY: as for a mount.
     let (disk, space, now) = unsafe { (Disk::new((*at).disk), &mut *(*at).space.cast::<Space>(), (*at).now) };
     let mut free = |group| disk.summary(group);
@@ -85,7 +93,8 @@ fn tell(failed: Failed) -> i32 {
     }
 }
 
-fn bring_up<V: Variant>(at: &mut c::Mounting) -> Result<(), Failed> {
+fn bring_up<V: Variant>(to: *mut BentoFs<V>, at: &mut c::Mounting) -> Result<(), Failed> {
+    reach(Place::Mount);
     // SAFETY: C gives the device, and zeroed room for a workspace, which is plain bytes.
     let (disk, space) = unsafe { (Disk::new(at.disk), &mut *at.space.cast::<Space>()) };
     let options = Options { read_only: at.read_only != 0, epoch: at.epoch, now: at.now };
@@ -103,12 +112,66 @@ fn bring_up<V: Variant>(at: &mut c::Mounting) -> Result<(), Failed> {
     let agree =
         OP_KINDS.iter().zip(costs::<V>()).all(|(kind, cost)| FileSystem::<KCall>::cost(&fs, *kind) == cost);
     if !agree {
-        return Err(Failed::Device(bento_api::Errno::Capacity));
+        return Err(Failed::Device(Errno::Capacity));
     }
     // SAFETY: room for both, of the sizes that were registered.
     unsafe {
         at.mounted.write(mounted);
-        at.fs.cast::<BentoFs<V>>().write(fs);
+        to.write(fs);
     }
     Ok(())
+}
+
+/// Writes what the next version needs to know; changes nothing.
+unsafe extern "C" fn export<V: Variant>(
+    fs: *const BentoFs<V>,
+    _call: *mut c::Call,
+    at: *mut c::Handover,
+) -> i32 {
+    // SAFETY: C passes the live mount's code, kept out of it, and a structure of its own with room for an envelope.
+    let (fs, at) = unsafe { (&*fs, &mut *at) };
+    // SAFETY: the room that the constant says, nobody else's.
+    let envelope = unsafe { core::slice::from_raw_parts_mut(at.envelope, c::ENVELOPE as usize) };
+    reach(Place::Export);
+    match FileSystem::<KCall>::export(fs, envelope) {
+        Ok(bytes) => {
+            at.bytes = bytes;
+            0
+        }
+        Err(refused) => refuse(at, refused),
+    }
+}
+
+/// Takes over from another version.
+unsafe extern "C" fn import<V: Variant>(
+    fs: *mut BentoFs<V>,
+    _call: *mut c::Call,
+    at: *mut c::Handover,
+) -> i32 {
+    // SAFETY: C passes a structure of its own, whose envelope has so many bytes.
+    let at = unsafe { &mut *at };
+    // SAFETY: as above; nobody writes to it meanwhile.
+    let envelope = unsafe { core::slice::from_raw_parts(at.envelope, at.bytes) };
+    reach(Place::Import);
+    if is_seeded(Place::Refuse) {
+        return refuse(at, Refused::Version);
+    }
+    match BentoFs::<V>::import(envelope) {
+        Ok(new) => {
+            // SAFETY: room of the size that was registered, which is nobody's yet.
+            unsafe { fs.write(new) };
+            0
+        }
+        Err(refused) => refuse(at, refused),
+    }
+}
+
+/// Leaves the reason to C, which tells whoever asked for the upgrade.
+fn refuse(at: &mut c::Handover, refused: Refused) -> i32 {
+    let mut line = crate::panic::Line::new();
+    // It cannot fail: what is too long is cut.
+    let _ = write!(line, "{refused}");
+    let room = at.reason.len().saturating_sub(1);
+    at.reason.iter_mut().take(room).zip(line.text()).for_each(|(to, from)| *to = *from);
+    -Errno::Invalid.number()
 }

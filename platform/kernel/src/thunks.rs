@@ -1,6 +1,7 @@
 //! One C function for each operation: raw arguments in, values inside, a code out.
 //!
 //! A code is 0, a negative error number, or 1: then the call says what is waited for.
+use crate::fault::{Place, reach};
 use crate::platform::KCall;
 use bento_api::{
     Allocate, Attr, BatchSeq, Call, Committed, Cursor, DirEntry, Emit, Errno, Event, Evicted, Few, FileBlock,
@@ -44,6 +45,9 @@ unsafe fn attempt<V: Variant>(
         let view = begin((*call).scratch.cast::<View<'_>>(), platform, (*call).caller);
         (&*fs.cast::<BentoFs<V>>(), view, &*(&raw const (*call).args), &mut *(&raw mut (*call).reply))
     };
+    reach(Place::Operation);
+    reach(Place::Overflow);
+    reach(Place::Message);
     match op(fs, view, args, reply) {
         Ok(()) => 0,
         Err(Stop::Error(errno)) => code(errno),
@@ -400,21 +404,6 @@ thunks! {
         reply.value = count(length);
         Ok(())
     }
-    export: |fs, call, args, reply| {
-        let _ = call;
-        let to = buffer(args);
-        let used = <BentoFs<V> as FileSystem<KCall>>::export(fs, to).map_err(|_| Errno::TooBig)?;
-        reply.value = count(used);
-        Ok(())
-    }
-    import: |_fs, call, args, _reply| {
-        let _ = call;
-        let from = buffer(args);
-        let fs = BentoFs::<V>::import(from).map_err(|_| Errno::Invalid)?;
-        // C passes room for what a module knows of a volume.
-        args.placement.cast::<BentoFs<V>>().write(fs);
-        Ok(())
-    }
 }
 
 /// Entries of a directory, one behind the other: next cursor, inode, kind, bytes of the name, name; padded to 8.
@@ -467,6 +456,7 @@ pub(crate) unsafe extern "C" fn drive<V: Variant>(
 ) -> i32 {
     // SAFETY: C passes the live mount's code, the driver's own call, and an event that it fills in again.
     let (fs, platform, at) = unsafe { (&*fs.cast::<BentoFs<V>>(), KCall::of(call), &mut *at) };
+    reach(Place::Drive);
     let result = if at.result == 0 { Ok(()) } else { Err(Errno::Io) };
     let event = match at.event {
         c::EVENT_COMMIT => Event::Commit,

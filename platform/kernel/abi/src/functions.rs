@@ -35,13 +35,13 @@ pub const OPS: &[&str] = &[
     "statfs",
     "is_clean",
     "describe",
-    "export",
-    "import",
 ];
 
 functions! {
     /// Writes a line to the kernel's log.
     fn bento_print(level: u32, text: *const u8, bytes: usize) -> ();
+    /// A panic begins; false if it began inside another one, whose message is not to be formatted again.
+    fn bento_panicking() -> bool;
     /// Ends the entry that panicked. It returns to nobody, but objtool must not know.
     fn bento_panicked() -> ();
 

@@ -1,5 +1,8 @@
 //! Structures and numbers.
 use crate::describe::{constants, described, plain, structures};
+use bento_api::control::{
+    self, REASON_BYTES, STATUS_IOCTL, Status, UPGRADE_IOCTL, UpgradeReply, UpgradeRequest,
+};
 use bento_api::limits::{CLAIMS, CURSOR, JOURNAL_STATE, PINS, PLACEMENT_EXTENTS, WANTED};
 use bento_api::{
     Attr, BatchSeq, BlockNo, Caller, Change, Claim, Cost, Extent, FileBlock, Freed, GroupNo, InodeNo, Map,
@@ -142,6 +145,12 @@ constants! {
     KIND_EVICT = OpKind::Evict as u32;
     /// See `OpKind::Times`.
     KIND_TIMES = OpKind::Times as u32;
+    /// Bytes of a version's text.
+    VERSION_BYTES = control::VERSION_BYTES as u32;
+    /// See `bento_api::control`.
+    UPGRADE = UPGRADE_IOCTL;
+    /// See `bento_api::control`.
+    STATUS = STATUS_IOCTL;
 
     /// Bytes of a directory entry before its name, in a listing.
     ENTRY_HEAD = 24;
@@ -174,6 +183,12 @@ described! { SHARED:
         generation: u32, times_dirty: u32, atime: Time, mtime: Time, ctime: Time, version: u64,
         sync_seq: BatchSeq, datasync_seq: BatchSeq, zero_from: u64, map_version: u64,
     }
+    UpgradeRequest as "bento_upgrade_request" { to: [u8; control::VERSION_BYTES], unused: [u8; 192] }
+    UpgradeReply as "bento_upgrade_reply" {
+        closed_ns: u64, total_ns: u64, refusals: u64, handed_over: u64, version: [u8; control::VERSION_BYTES],
+        refused: [u8; REASON_BYTES], unused: [u8; 32],
+    }
+    Status as "bento_status" { version: [u8; control::VERSION_BYTES], read_only: u64, unused: [u8; 184] }
     Mounted as "bento_mounted" {
         journal: [u8; JOURNAL_STATE], next: BatchSeq, totals: Totals, log_credits: u32, batch_limit: u32, groups: u32,
         inodes_per_group: u32, blocks_per_group: u32, orphan_slots: u32, read_only: u32, replayed: u32,
@@ -380,8 +395,6 @@ structures! { STRUCTURES:
         disk: *mut Disk,
         /// `SPACE_BYTES` to work in.
         space: *mut u8,
-        /// Where the code keeps what it knows of the volume.
-        fs: *mut u8,
         /// What the containers start with.
         mounted: *mut Mounted,
         /// Names the new epoch of the log.
@@ -398,7 +411,19 @@ structures! { STRUCTURES:
         blocks: u64,
     }
 
+    /// What one version hands to the next.
+    Handover as "bento_handover" {
+        /// The envelope: `ENVELOPE` bytes.
+        envelope: *mut u8,
+        /// Bytes of it that are filled.
+        bytes: usize,
+        /// Why a version refuses, ended by a NUL.
+        reason: [u8; REASON_BYTES],
+    }
+
     /// A file system that registers.
+    ///
+    /// What is not an operation is called as `int (void *fs, struct bento_call *, struct NAME *)`.
     Registration as "bento_registration" {
         /// Compared with that of whom it registers with.
         fingerprint: u64,
@@ -418,11 +443,15 @@ structures! { STRUCTURES:
         costs: [Cost; bento_api::limits::OP_KINDS.len()],
         /// The operations: `int op(const void *fs, struct bento_call *call)`.
         ops: [*const c_void; crate::OPS.len()],
-        /// `int mount(struct bento_mounting *)`.
+        /// Brings a volume up; `fs` is where the code keeps what it knows of it: `bento_mounting`.
         mount: *const c_void,
-        /// `int unmount(struct bento_mounting *)`: everything is home, so the superblock may say so.
+        /// Marks a volume clean, where everything is home; without the volume's code: `bento_mounting`.
         unmount: *const c_void,
-        /// `int drive(const void *fs, struct bento_call *, struct bento_event *)`.
+        /// One step of the journal: `bento_event`.
         drive: *const c_void,
+        /// Says what it knows, and changes nothing: `bento_handover`.
+        export: *const c_void,
+        /// Takes over what another version said; fills `fs`: `bento_handover`.
+        import: *const c_void,
     }
 }

@@ -2,8 +2,8 @@
 //! could write, and to make durable what came before a mount becomes read-only.
 use super::mount_options::{self, Parsed};
 use crate::mount_table;
-use crate::server::{STATUS_IOCTL, Status};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use bento_api::control::{STATUS_IOCTL, Status};
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;

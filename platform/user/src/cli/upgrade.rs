@@ -1,6 +1,6 @@
 //! `bento upgrade`: replaces the code under a mount.
-use crate::server::{UPGRADE_IOCTL, UpgradeReply, UpgradeRequest};
 use anyhow::{Context, Result, bail};
+use bento_api::control::{UPGRADE_IOCTL, UpgradeReply, UpgradeRequest};
 use serde::Serialize;
 use std::fs::File;
 use std::path::PathBuf;

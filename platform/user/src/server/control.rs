@@ -2,54 +2,8 @@
 use super::Bento;
 use crate::fuse::{Errno, ReplyBuf, Request, abi};
 use crate::versions;
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
-
-/// `_IOWR(0xBE, 1, [u8; 256])`: upgrade. The kernel reads a request of 256 bytes and writes a reply of as many.
-pub const UPGRADE_IOCTL: u32 = 3 << 30 | 256 << 16 | 0xBE << 8 | 1;
-/// `_IOWR(0xBE, 2, [u8; 256])`: how the volume is served.
-pub const STATUS_IOCTL: u32 = 3 << 30 | 256 << 16 | 0xBE << 8 | 2;
-
-/// What `bento upgrade` asks for.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct UpgradeRequest {
-    /// The version's name, padded with NUL; empty: another one than now.
-    pub to: [u8; 64],
-    /// Zero.
-    pub unused: [u8; 192],
-}
-
-/// How it went.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct UpgradeReply {
-    /// How long operations were kept out, in nanoseconds.
-    pub closed_ns: u64,
-    /// From the first try to the end, in nanoseconds.
-    pub total_ns: u64,
-    /// Tries that were given up because operations did not drain in time.
-    pub refusals: u64,
-    /// Bytes that were handed over.
-    pub handed_over: u64,
-    /// The version that serves now, padded with NUL.
-    pub version: [u8; 64],
-    /// Why the upgrade was refused and the old version serves on, padded with NUL; empty if it was not.
-    pub refused: [u8; 128],
-    /// Zero.
-    pub unused: [u8; 32],
-}
-
-/// How the volume is served.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Status {
-    /// The version that serves, padded with NUL.
-    pub version: [u8; 64],
-    /// 1 if the daemon has the volume open for reading only: then no remount makes it writable.
-    pub read_only: u64,
-    /// Zero.
-    pub unused: [u8; 184],
-}
+use bento_api::control::{STATUS_IOCTL, Status, UPGRADE_IOCTL, UpgradeReply, UpgradeRequest};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Text in a fixed field.
 pub fn text(field: &[u8]) -> String {
@@ -127,7 +81,3 @@ impl Bento {
         status
     }
 }
-
-const _: () = assert!(
-    size_of::<UpgradeRequest>() == 256 && size_of::<UpgradeReply>() == 256 && size_of::<Status>() == 256
-);

@@ -9,7 +9,7 @@ mod data;
 mod listing;
 mod names;
 
-pub use control::{STATUS_IOCTL, Status, UPGRADE_IOCTL, UpgradeReply, UpgradeRequest, text};
+pub use control::text;
 
 use crate::containers::UserCall;
 use crate::fuse::{Errno, Handler, Header, Op, ReplyBuf, Request, abi};
