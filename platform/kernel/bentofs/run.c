@@ -428,13 +428,16 @@ void bk_timer(struct work_struct *work)
 {
 	struct bento_mount *m = container_of(to_delayed_work(work), struct bento_mount, timer);
 
-	if (check_journal(m))
+	if (READ_ONCE(m->down))
 		return;
-	/* An inode whose times cannot be written must not keep everything else from being committed. */
-	bk_flush_all_times(m);
-	bk_commit(m);
-	if (bk_wants_checkpoint(m))
-		bk_checkpoint(m);
+	/* After a panic another version may take over, and go on with this. */
+	if (!READ_ONCE(m->panicked)) {
+		/* An inode whose times cannot be written must not keep everything else from being committed. */
+		bk_flush_all_times(m);
+		bk_commit(m);
+		if (bk_wants_checkpoint(m))
+			bk_checkpoint(m);
+	}
 	queue_delayed_work(m->work, &m->timer, m->options.commit_seconds * HZ);
 }
 
