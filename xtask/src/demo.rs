@@ -1,11 +1,13 @@
 //! `cargo xtask demo`: one image from mkfs to fsck, with an upgrade and a killed server between.
 
 use crate::bench::worker::settle;
-use crate::build::{self, Bento};
+use crate::build::{self, Bento, in_guest};
+use crate::kernel::inside;
+use crate::kernel::tree::Kernel;
 use crate::peers::{self, Programs, Shape, System, Volume};
 use crate::scratch::Scratch;
 use crate::{setup, tree};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,17 +18,44 @@ use std::time::{Duration, Instant};
 /// What `cargo xtask demo` takes.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Run on another system that has a server, without the upgrade
-    #[arg(long, value_enum, default_value = "bento", hide = true)]
-    on: System,
+    /// Show it in a guest with this kernel, with our modules there, and a power cut in place of a kill
+    #[arg(long, value_enum)]
+    kernel: Option<Kernel>,
+    /// Run on another system, without what it lacks
+    #[arg(long, value_enum, hide = true)]
+    on: Option<System>,
     /// Files of the unpacked tree
-    #[arg(long, default_value_t = 4_000)]
-    files: usize,
+    #[arg(long)]
+    files: Option<usize>,
+    /// The part of the demonstration that a guest runs
+    #[arg(long, value_enum, hide = true)]
+    part: Option<Part>,
+}
+
+/// A guest lives twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    UntilPowerCut,
+    AfterPowerCut,
+}
+
+impl Options {
+    fn system(&self) -> System {
+        self.on.unwrap_or(if in_guest() { System::BentoKernel } else { System::Bento })
+    }
+
+    fn files(&self) -> usize {
+        // An emulated machine takes its time.
+        self.files.unwrap_or(if in_guest() { 1_000 } else { 4_000 })
+    }
 }
 
 const IMAGE_SIZE: u64 = 2 << 30;
 const TREE: &str = "tree";
 const CLONE: &str = "clone";
+
+/// What a guest prints when its power is to be cut.
+const CUT: &str = "in the middle of writes: now the power goes";
 
 /// Prints each step as it ends, with its time.
 struct Story;
@@ -53,25 +82,98 @@ struct Sources {
 
 /// `cargo xtask demo`.
 pub fn run(options: &Options) -> Result<()> {
-    let programs = peers::programs(options.on)?;
+    if let Some(kernel) = options.kernel {
+        return around_a_guest(kernel);
+    }
+    let system = options.system();
+    let programs = peers::programs(system)?;
     setup::become_root("mounting")?;
     setup::need(&[setup::MOUNT, setup::FILES])?;
     let place = Scratch::new("demo-", &build::own_dir("demo")?)?;
     let story = Story;
     let sources = story
-        .step("made a tree to unpack and a git bundle to clone", || sources(place.path(), options.files))?;
-    let shape = Shape { place: place.path(), size: IMAGE_SIZE, options: "" };
+        .step("made a tree to unpack and a git bundle to clone", || sources(place.path(), options.files()))?;
+    let disk = inside::disk();
+    let shape = Shape { place: place.path(), size: IMAGE_SIZE, device: disk.as_deref(), options: "" };
+    if options.part == Some(Part::AfterPowerCut) {
+        let volume = story
+            .step("mounted again; the journal was replayed", || Volume::open(system, &programs, &shape))?;
+        return finish(&story, volume, &sources, &programs, system);
+    }
     let mut volume =
-        story.step("made a 2 GiB image and mounted it", || Volume::create(options.on, &programs, &shape))?;
-    work(&story, &volume, &sources, &programs)?;
+        story.step("made a 2 GiB image and mounted it", || Volume::create(system, &programs, &shape))?;
+    work(&story, &volume, &sources, &programs, system)?;
     story.step("made it durable (fsync of the root directory)", || settle(volume.dir()))?;
+    if options.part == Some(Part::UntilPowerCut) {
+        return wait_for_the_end(volume.dir());
+    }
     crash(&story, &mut volume)?;
-    verify(&story, volume.dir(), &sources)?;
+    finish(&story, volume, &sources, &programs, system)
+}
+
+/// One disk, two lives of the guest; between them the power goes.
+fn around_a_guest(kernel: Kernel) -> Result<()> {
+    let place = Scratch::new("demo-", &build::own_dir("demo")?)?;
+    let disk = place.path().join("disk");
+    fs::File::create(&disk)?.set_len(IMAGE_SIZE)?;
+    let mut guest = inside::Guest {
+        memory: 1536,
+        disks: vec![disk.display().to_string()],
+        seconds: 1800,
+        cpus: Some(2),
+        ..inside::Guest::default()
+    };
+    let arguments = |part: &str| {
+        let mut arguments = inside::own_arguments(&["--kernel"]);
+        arguments.extend(["--part".to_string(), part.to_string()]);
+        arguments
+    };
+    guest.power_cut = Some(CUT.to_string());
+    inside::run(kernel, &arguments("until-power-cut"), &guest)?;
+    guest.power_cut = None;
+    println!("the machine starts again");
+    inside::run(kernel, &arguments("after-power-cut"), &guest)
+}
+
+/// Reads all of it back, then deletes, unmounts, checks.
+fn finish(
+    story: &Story,
+    mut volume: Volume,
+    sources: &Sources,
+    programs: &Programs,
+    system: System,
+) -> Result<()> {
+    verify(story, volume.dir(), sources)?;
+    if let (Programs::Bento(bento), System::BentoKernel) = (programs, system) {
+        provenance(story, bento, volume.dir())?;
+    }
     story.step("deleted the tree", || Ok(fs::remove_dir_all(volume.dir().join(TREE))?))?;
-    story.step("unmounted; the server has ended", || volume.unmount())?;
+    story.step("unmounted", || volume.unmount())?;
     story.step("checked the image: clean", || volume.check())?;
     println!("all of it worked");
     Ok(())
+}
+
+/// Asks where a file of the clone comes from.
+fn provenance(story: &Story, bento: &Bento, dir: &Path) -> Result<()> {
+    if !has_provenance() {
+        println!("            this build has no bento_prov: nobody to ask where a file comes from");
+        return Ok(());
+    }
+    let file = dir.join(CLONE).join(".git/HEAD");
+    let told = story.step("asked why a file of the clone is there", || {
+        let output = bento.command("bento").args(["prov", "why"]).arg(&file).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    })?;
+    told.lines().take(8).for_each(|line| println!("              | {line}"));
+    Ok(())
+}
+
+/// Whether the module that records provenance is loaded, or can be.
+fn has_provenance() -> bool {
+    let load = Command::new("modprobe").arg("bento_prov").stderr(std::process::Stdio::null()).status();
+    load.is_ok_and(|status| status.success())
 }
 
 /// A tar file of a generated tree, and a bundle of this repository, or of the tree where there is none.
@@ -94,12 +196,20 @@ fn sources(place: &Path, files: usize) -> Result<Sources> {
 }
 
 /// Clones and unpacks while the core is upgraded again and again.
-fn work(story: &Story, volume: &Volume, sources: &Sources, programs: &Programs) -> Result<()> {
+fn work(
+    story: &Story,
+    volume: &Volume,
+    sources: &Sources,
+    programs: &Programs,
+    system: System,
+) -> Result<()> {
     let busy = AtomicBool::new(true);
     let dir = volume.dir();
     let upgrades = std::thread::scope(|scope| -> Result<Vec<Duration>> {
         let upgrader = match programs {
-            Programs::Bento(bento) => Some(scope.spawn(|| upgrade_while(bento, dir, &busy))),
+            Programs::Bento(bento) if system == System::Bento || has_provenance() => {
+                Some(scope.spawn(|| upgrade_while(bento, dir, &busy, system)))
+            }
             _ => None,
         };
         let load = load(story, dir, sources);
@@ -128,13 +238,19 @@ fn load(story: &Story, dir: &Path, sources: &Sources) -> Result<()> {
 }
 
 /// Upgrades every 50 ms as long as the load runs; at least once.
-fn upgrade_while(bento: &Bento, dir: &Path, busy: &AtomicBool) -> Result<Vec<Duration>> {
+fn upgrade_while(bento: &Bento, dir: &Path, busy: &AtomicBool, system: System) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
     loop {
         let start = Instant::now();
-        setup::quiet(bento.command("bento").arg("upgrade").arg(dir))?;
+        let mut upgrade = bento.command("bento");
+        upgrade.arg("upgrade");
+        if system == System::BentoKernel {
+            // There and back, and there at the end.
+            upgrade.args(["--to", if times.len() % 2 == 0 { "bento-prov" } else { "bento-fs" }]);
+        }
+        setup::quiet(upgrade.arg(dir))?;
         times.push(start.elapsed());
-        if !busy.load(Ordering::Relaxed) {
+        if !busy.load(Ordering::Relaxed) && (system == System::Bento || times.len() % 2 == 1) {
             return Ok(times);
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -155,6 +271,20 @@ fn crash(story: &Story, volume: &mut Volume) -> Result<()> {
         story.step("killed the server (SIGKILL) in the middle of writes", || volume.kill_server())
     })?;
     story.step("mounted again; the journal was replayed", || volume.mount())
+}
+
+/// Writes until nobody is there any more.
+fn wait_for_the_end(dir: &Path) -> Result<()> {
+    let scratch = dir.join("in-flight");
+    fs::create_dir(&scratch)?;
+    let started = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| write_until_cut_off(&scratch, &started));
+        std::thread::sleep(Duration::from_millis(500));
+        println!("{CUT}");
+        std::thread::sleep(Duration::from_secs(60));
+        bail!("the power was not cut")
+    })
 }
 
 fn write_until_cut_off(dir: &Path, started: &AtomicBool) {

@@ -48,6 +48,8 @@ enum Command {
     Vm(kernel::run::VmOptions),
     /// Boot user-mode Linux, with all checks of locks, and run a command in it
     Uml(kernel::run::UmlOptions),
+    /// Run the tests of the kernel modules in a guest
+    KernelSuite(kernel::suite::Options),
     /// Install the system packages and Rust targets that the other commands need
     Setup,
 }
@@ -62,6 +64,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => demo::run(&options),
         Command::Fstests(options) => fstests::run(&options),
         Command::Install(options) => install::run(&options),
+        Command::KernelSuite(options) => return kernel::suite::run(&options),
         Command::Kmod(options) => kernel::kbuild::run(&options),
         Command::Setup => setup::everything(),
     }?;

@@ -3,7 +3,7 @@
 //! A FUSE server runs in the foreground as our child, so that its end is seen: an unmounted volume
 //! is one whose server has exited.
 
-use crate::build::{Bento, release_program};
+use crate::build::{self, Bento, release_program};
 use crate::setup;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 pub enum System {
     /// Ours, over FUSE.
     Bento,
+    /// Ours, in the kernel.
+    BentoKernel,
     /// An in-memory file system behind our FUSE host: what the host alone costs.
     Ceiling,
     /// ext4's userspace server.
@@ -29,13 +31,29 @@ pub enum System {
 
 impl System {
     /// Every system, in the order of the tables.
-    pub const ALL: [System; 5] =
+    pub const ALL: [System; 6] = [
+        System::BentoKernel,
+        System::Bento,
+        System::Ceiling,
+        System::Fuse2fs,
+        System::Ext4Ordered,
+        System::Ext4Journal,
+    ];
+
+    /// Those that are measured against each other outside a guest.
+    pub const OUTSIDE: [System; 5] =
         [System::Bento, System::Ceiling, System::Fuse2fs, System::Ext4Ordered, System::Ext4Journal];
+
+    /// Those that are measured against each other in one.
+    pub const IN_GUEST: [System; 4] =
+        [System::BentoKernel, System::Bento, System::Ext4Ordered, System::Ext4Journal];
 
     /// The name in tables and JSON.
     pub fn name(self) -> &'static str {
         match self {
+            System::Bento if build::in_guest() => "bento-fuse",
             System::Bento => "bento",
+            System::BentoKernel => "bento-kernel",
             System::Ceiling => "ceiling",
             System::Fuse2fs => "fuse2fs",
             System::Ext4Ordered => "ext4-ordered",
@@ -62,7 +80,7 @@ pub enum Programs {
 /// Finds or builds what `system` takes; the error says what is missing.
 pub fn programs(system: System) -> Result<Programs> {
     match system {
-        System::Bento => Ok(Programs::Bento(Bento::build()?)),
+        System::Bento | System::BentoKernel => Ok(Programs::Bento(Bento::build()?)),
         System::Ceiling => Ok(Programs::Memfs(release_program("bento-memfs", "memfs")?)),
         System::Fuse2fs | System::Ext4Ordered | System::Ext4Journal => {
             setup::need(&[setup::PEERS])?;
@@ -77,6 +95,8 @@ pub struct Shape<'a> {
     pub place: &'a Path,
     /// Size of the image in bytes.
     pub size: u64,
+    /// A block device to use in place of an image.
+    pub device: Option<&'a Path>,
     /// Further mount options, comma-separated, for the systems that take them.
     pub options: &'a str,
 }
@@ -86,6 +106,7 @@ pub struct Volume<'a> {
     system: System,
     programs: &'a Programs,
     image: PathBuf,
+    is_device: bool,
     dir: PathBuf,
     log: PathBuf,
     options: String,
@@ -98,23 +119,38 @@ const PATIENCE: Duration = Duration::from_secs(120);
 impl<'a> Volume<'a> {
     /// Makes a fresh image and mounts it.
     pub fn create(system: System, programs: &'a Programs, shape: &Shape) -> Result<Volume<'a>> {
+        let mut volume = Volume::describe(system, programs, shape)?;
+        if !volume.is_device && !system.is_volatile() {
+            let image = File::create(&volume.image).with_context(|| volume.image.display().to_string())?;
+            image.set_len(shape.size)?;
+        }
+        if !system.is_volatile() {
+            volume.make_file_system()?;
+        }
+        volume.mount()?;
+        Ok(volume)
+    }
+
+    /// Mounts what is there.
+    pub fn open(system: System, programs: &'a Programs, shape: &Shape) -> Result<Volume<'a>> {
+        let mut volume = Volume::describe(system, programs, shape)?;
+        volume.mount()?;
+        Ok(volume)
+    }
+
+    fn describe(system: System, programs: &'a Programs, shape: &Shape) -> Result<Volume<'a>> {
         let base = shape.place.join(system.name());
-        let mut volume = Volume {
+        let volume = Volume {
             system,
             programs,
-            image: base.with_extension("img"),
+            image: shape.device.map_or_else(|| base.with_extension("img"), Path::to_path_buf),
+            is_device: shape.device.is_some(),
             dir: shape.place.join("mnt"),
             log: base.with_extension("log"),
             options: shape.options.to_string(),
             server: None,
         };
         std::fs::create_dir_all(&volume.dir).with_context(|| volume.dir.display().to_string())?;
-        if !system.is_volatile() {
-            let image = File::create(&volume.image).with_context(|| volume.image.display().to_string())?;
-            image.set_len(shape.size)?;
-            volume.make_file_system()?;
-        }
-        volume.mount()?;
         Ok(volume)
     }
 
@@ -125,7 +161,9 @@ impl<'a> Volume<'a> {
 
     fn make_file_system(&self) -> Result<()> {
         match self.programs {
-            Programs::Bento(bento) => setup::quiet(bento.command("mkfs.bento").arg(&self.image)),
+            Programs::Bento(bento) => {
+                setup::quiet(bento.command("mkfs.bento").args(["-q", "-f"]).arg(&self.image))
+            }
             Programs::Memfs(_) => Ok(()),
             Programs::Native => {
                 // As many inodes as the workloads need; no lazy work in the middle of a measurement.
@@ -139,6 +177,7 @@ impl<'a> Volume<'a> {
 
     fn server_command(&self) -> Option<Command> {
         let mut command = match (self.programs, self.system) {
+            (_, System::BentoKernel) => return None,
             (Programs::Bento(bento), _) => {
                 let mut command = bento.command("bento");
                 command.arg("mount").arg(&self.image).arg(&self.dir).arg("-f");
@@ -165,10 +204,21 @@ impl<'a> Volume<'a> {
     /// Mounts the image.
     pub fn mount(&mut self) -> Result<()> {
         let Some(mut command) = self.server_command() else {
-            let mode = if self.system == System::Ext4Journal { "loop,data=journal" } else { "loop" };
+            let (kind, mode) = match self.system {
+                System::BentoKernel => ("bento", self.options.as_str()),
+                System::Ext4Journal => ("ext4", "data=journal"),
+                _ => ("ext4", ""),
+            };
+            let options: Vec<&str> = [if self.is_device { "" } else { "loop" }, mode]
+                .into_iter()
+                .filter(|option| !option.is_empty())
+                .collect();
             let mut mount = Command::new("mount");
-            mount.args(["-t", "ext4", "-o", mode]).arg(&self.image).arg(&self.dir);
-            return setup::quiet(&mut mount);
+            mount.args(["-t", kind]);
+            if !options.is_empty() {
+                mount.arg("-o").arg(options.join(","));
+            }
+            return setup::quiet(mount.arg(&self.image).arg(&self.dir));
         };
         let log = File::create(&self.log)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -267,7 +317,9 @@ impl Drop for Volume<'_> {
             let _ = server.kill();
             let _ = server.wait();
         }
-        let _ = std::fs::remove_file(&self.image);
+        if !self.is_device {
+            let _ = std::fs::remove_file(&self.image);
+        }
         let _ = std::fs::remove_dir(&self.dir);
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Run the long suites too (about an hour)
+    /// Run the long suites too (some hours)
     #[arg(long)]
     full: bool,
     /// Run only these stages
@@ -43,49 +43,86 @@ struct Stage {
     command: fn() -> Result<Command>,
 }
 
+const fn always(name: &'static str, about: &'static str, command: fn() -> Result<Command>) -> Stage {
+    Stage { name, about, when: When::Always, command }
+}
+
+const fn full(name: &'static str, about: &'static str, command: fn() -> Result<Command>) -> Stage {
+    Stage { name, about, when: When::Full, command }
+}
+
 const STAGES: &[Stage] = &[
-    Stage { name: "format", about: "rustfmt has nothing to change", when: When::Always, command: format },
-    Stage { name: "lints", about: "clippy has nothing to say", when: When::Always, command: lints },
-    Stage {
-        name: "core",
-        about: "the core builds without an operating system",
-        when: When::Always,
-        command: core,
-    },
-    Stage { name: "tests", about: "unit and integration tests", when: When::Always, command: tests },
-    Stage {
-        name: "doctests",
-        about: "the examples in the documentation",
-        when: When::Always,
-        command: doctests,
-    },
-    Stage {
-        name: "demo",
-        about: "the demonstration, as the README has it",
-        when: When::Always,
-        command: demo,
-    },
-    Stage { name: "pjdfstest", about: "POSIX conformance", when: When::Always, command: pjdfstest },
-    Stage { name: "fsx", about: "data against a model, mmap included", when: When::Always, command: fsx },
-    Stage {
-        name: "fsstress",
-        about: "parallel random operations, then fsck",
-        when: When::Always,
-        command: fsstress,
-    },
-    Stage {
-        name: "bench-smoke",
-        about: "each benchmark runs, shortest form",
-        when: When::Always,
-        command: bench,
-    },
-    Stage { name: "fsx-long", about: "fsx with ten more seeds", when: When::Full, command: fsx_long },
-    Stage {
-        name: "fsstress-long",
-        about: "fsstress for ten minutes",
-        when: When::Full,
-        command: fsstress_long,
-    },
+    always("format", "rustfmt has nothing to change", format),
+    always("lints", "clippy has nothing to say", lints),
+    always("core", "the core builds without an operating system", core),
+    always("tests", "unit and integration tests", tests),
+    always("doctests", "the examples in the documentation", doctests),
+    always("demo", "the demonstration, as the README has it", || own(&["demo"])),
+    always("suite", "the file-system suite over FUSE", || own(&["fstests", "suite"])),
+    always("suite-ext4", "the same on ext4: the suite's own check", || {
+        own(&["fstests", "suite", "--on", "ext4-ordered"])
+    }),
+    always("pjdfstest", "POSIX conformance", || own(&["fstests", "pjdfstest"])),
+    always("fsx", "data against a model, mmap included", || {
+        own(&["fstests", "fsx", "--seeds", "3", "--operations", "100000"])
+    }),
+    always("fsstress", "parallel random operations, then fsck", || {
+        own(&["fstests", "fsstress", "--seconds", "20"])
+    }),
+    always("bench-smoke", "each benchmark runs, shortest form", || own(&["bench", "--smoke"])),
+    always("kmod-6.1", "modules for Debian's 6.1, objects checked", || own(&["kmod", "--kernel", "6.1"])),
+    always("kmod-6.12", "modules for Debian's 6.12, objects checked", || own(&["kmod", "--kernel", "6.12"])),
+    always("kmod-7.2", "modules for Debian's 7.2, objects checked", || own(&["kmod", "--kernel", "7.2"])),
+    always("uml", "the kernel's suite in user-mode Linux, with lockdep", || {
+        own(&["kernel-suite", "--on", "uml"])
+    }),
+    always("vm-6.1", "the kernel's suite on Debian's 6.1, in QEMU", || own(&["kernel-suite", "--on", "6.1"])),
+    always("vm-6.12", "the kernel's suite on Debian's 6.12, in QEMU", || {
+        own(&["kernel-suite", "--on", "6.12"])
+    }),
+    always("vm-7.2", "the kernel's suite on Debian's 7.2, in QEMU", || own(&["kernel-suite", "--on", "7.2"])),
+    full("fsx-long", "fsx with ten more seeds", || {
+        own(&["fstests", "fsx", "--seeds", "10", "--first-seed", "100", "--operations", "100000"])
+    }),
+    full("fsstress-long", "fsstress for ten minutes", || own(&["fstests", "fsstress", "--seconds", "600"])),
+    full("pjdfstest-6.1", "POSIX conformance on Debian's 6.1", || {
+        own(&["fstests", "pjdfstest", "--kernel", "6.1"])
+    }),
+    full("pjdfstest-6.12", "POSIX conformance on Debian's 6.12", || {
+        own(&["fstests", "pjdfstest", "--kernel", "6.12"])
+    }),
+    full("pjdfstest-7.2", "POSIX conformance on Debian's 7.2", || {
+        own(&["fstests", "pjdfstest", "--kernel", "7.2"])
+    }),
+    full("kernel-fsx", "fsx in the kernel, ten minutes or so", || {
+        own(&["fstests", "fsx", "--kernel", "uml", "--seeds", "20", "--operations", "100000"])
+    }),
+    full("kernel-fsstress", "fsstress in the kernel for ten minutes", || {
+        own(&["fstests", "fsstress", "--kernel", "uml", "--seconds", "600"])
+    }),
+    full("kernel-small-memory", "fsstress with 512 MiB of memory and a log of 1 GiB", || {
+        // The log is a 64th of the volume.
+        own(&[
+            "fstests",
+            "fsstress",
+            "--kernel",
+            "uml",
+            "--memory",
+            "512",
+            "--mebibytes",
+            "65536",
+            "--seconds",
+            "120",
+        ])
+    }),
+    full("debug-kernel", "the kernel's suite under KASAN and lockdep, in QEMU", || {
+        own(&["kernel-suite", "--on", "debug", "--limit", "1200"])
+    }),
+    full("kernel-long", "full disks, large directories, little memory, damaged images, shutdowns", || {
+        own(&["kernel-suite", "--on", "uml", "--long", "--limit", "1200"])
+    }),
+    full("kernel-demo", "the demonstration in a guest", || own(&["demo", "--kernel", "6.12"])),
+    full("kernel-bench", "the benchmarks in a guest", || own(&["bench", "--kernel", "6.12", "--quick"])),
 ];
 
 /// `cargo xtask test`.
@@ -173,32 +210,4 @@ fn own(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(arguments).current_dir(root());
     Ok(command)
-}
-
-fn demo() -> Result<Command> {
-    own(&["demo"])
-}
-
-fn pjdfstest() -> Result<Command> {
-    own(&["fstests", "pjdfstest"])
-}
-
-fn fsx() -> Result<Command> {
-    own(&["fstests", "fsx", "--seeds", "3", "--operations", "100000"])
-}
-
-fn fsx_long() -> Result<Command> {
-    own(&["fstests", "fsx", "--seeds", "10", "--first-seed", "100", "--operations", "100000"])
-}
-
-fn fsstress() -> Result<Command> {
-    own(&["fstests", "fsstress", "--seconds", "20"])
-}
-
-fn fsstress_long() -> Result<Command> {
-    own(&["fstests", "fsstress", "--seconds", "600"])
-}
-
-fn bench() -> Result<Command> {
-    own(&["bench", "--smoke"])
 }

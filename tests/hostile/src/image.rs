@@ -51,6 +51,14 @@ impl Case {
         if self.logged { &LOGGED } else { &HOME }
     }
 
+    /// What is on the damaged disk.
+    pub fn blocks(&self) -> Vec<bento_api::Bytes> {
+        let base = self.base();
+        let device = Ram::over(base.blocks.clone());
+        patch::apply(&device, base, &self.patches, self.sealed);
+        device.snapshot()
+    }
+
     /// Runs it.
     ///
     /// # Panics

@@ -5,12 +5,15 @@
 //! servers share one CPU unless told otherwise: on small virtual machines a wake-up across CPUs costs
 //! ten times a request.
 
+pub mod guest;
 mod report;
 mod varmail;
 pub mod worker;
 mod workloads;
 
 use crate::board::spinner;
+use crate::build::in_guest;
+use crate::kernel::tree::Kernel;
 use crate::peers::{Programs, Shape, System, Volume, programs};
 use crate::scratch::Scratch;
 use crate::setup;
@@ -37,7 +40,7 @@ pub struct Options {
     #[arg(long)]
     repetitions: Option<usize>,
     /// Systems to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = System::ALL)]
+    #[arg(long, value_enum, value_delimiter = ',')]
     systems: Vec<System>,
     /// Workloads to measure; their whole group is run
     #[arg(long, value_delimiter = ',')]
@@ -48,6 +51,9 @@ pub struct Options {
     /// Where the images go: a directory in memory
     #[arg(long, default_value = "/dev/shm")]
     place: PathBuf,
+    /// Measure inside a guest that runs this kernel: our module, ext4, our own FUSE mount
+    #[arg(long, value_enum, conflicts_with_all = ["place", "unpinned"])]
+    kernel: Option<Kernel>,
 }
 
 const IMAGE_SIZE: u64 = 3 << 30;
@@ -70,6 +76,16 @@ const QUICK: Scale = Scale {
     repetitions: 1,
 };
 
+/// For machines that are emulated: thirty times as slow.
+const EMULATED: Scale = Scale {
+    tree_files: 1_500,
+    repository_files: 200,
+    small_files: 1_200,
+    milliseconds: 2_000,
+    mebibytes: 64,
+    repetitions: 3,
+};
+
 const SMOKE: Scale = Scale {
     tree_files: 300,
     repository_files: 60,
@@ -84,6 +100,7 @@ impl Options {
         let mut scale = match (self.smoke, self.quick) {
             (true, _) => SMOKE,
             (_, true) => QUICK,
+            _ if guest::is_emulated() => EMULATED,
             _ => NORMAL,
         };
         scale.repetitions = self.repetitions.unwrap_or(scale.repetitions);
@@ -97,8 +114,9 @@ impl Options {
             bail!("no workload is named {unknown}; there are {}", names.join(", "));
         }
         let wanted = |group: &&Group| {
-            self.workloads.is_empty()
-                || group.workloads.iter().any(|name| self.workloads.iter().any(|w| w == name))
+            guest::has(group.disk)
+                && (self.workloads.is_empty()
+                    || group.workloads.iter().any(|name| self.workloads.iter().any(|w| w == name)))
         };
         Ok(GROUPS.iter().filter(wanted).collect())
     }
@@ -106,9 +124,14 @@ impl Options {
 
 /// `cargo xtask bench`.
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(kernel) = options.kernel {
+        return guest::run(kernel, options.json.as_deref());
+    }
     let groups = options.groups()?;
     let mut results = Results::default();
-    let ready = ready_systems(&options.systems, &mut results);
+    let all: &[System] = if in_guest() { &System::IN_GUEST } else { &System::OUTSIDE };
+    let systems = if options.systems.is_empty() { all } else { &options.systems };
+    let ready = ready_systems(systems, &mut results);
     if ready.is_empty() {
         bail!("no system can be measured: {}", results.missing.join("; "));
     }
@@ -203,7 +226,8 @@ impl Turn<'_> {
 
     fn take(&self, group: &Group) -> Result<Taken> {
         let before = calibrate();
-        let shape = Shape { place: self.place, size: IMAGE_SIZE, options: "" };
+        let device = guest::device(group.disk)?;
+        let shape = Shape { place: self.place, size: IMAGE_SIZE, device: device.as_deref(), options: "" };
         let mut volume = Volume::create(self.system, self.programs, &shape)?;
         let mut figures = Vec::new();
         let mut record = |name: &'static str, value| figures.push((name, value));
@@ -268,6 +292,7 @@ fn print_report(results: &Results, systems: &[System], cpu: Option<usize>, noise
 
 fn about(scale: &Scale, cpus: usize, cpu: Option<usize>, noise: &[f64]) -> serde_json::Value {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // In a guest there is no repository to ask.
     let revision = crate::tree::git_command(&crate::build::root()).args(["rev-parse", "HEAD"]).output();
     let revision = revision.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
     json!({

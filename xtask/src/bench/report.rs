@@ -32,9 +32,9 @@ impl Results {
         median(self.figures.get(&(workload, system.name()))?)
     }
 
-    fn ratio(&self, position: usize, workload: &Workload, to: System) -> Option<f64> {
-        let own = self.median(position, System::Bento)?;
-        Some(workload.unit.ratio(own, self.median(position, to)?))
+    fn ratio(&self, position: usize, workload: &Workload, own: System, other: System) -> Option<f64> {
+        let (own, other) = (self.median(position, own)?, self.median(position, other)?);
+        Some(workload.unit.ratio(own, other))
     }
 
     /// The figures of every system.
@@ -50,30 +50,26 @@ impl Results {
         table
     }
 
-    /// How many times as fast as each peer Bento is, or, without Bento, as ext4 each other system is.
+    /// How many times as fast as each peer ours is, or, without ours, as ext4 each other system is.
     pub fn ratios(&self, systems: &[System]) -> Option<Table> {
-        let own = systems.contains(&System::Bento);
-        let peers: Vec<System> = systems
-            .iter()
-            .copied()
-            .filter(|s| *s != System::Bento && (own || *s != System::Ext4Ordered))
-            .collect();
+        let own = [System::BentoKernel, System::Bento].into_iter().find(|own| systems.contains(own));
+        let base = own.unwrap_or(System::Ext4Ordered);
+        let peers: Vec<System> = systems.iter().copied().filter(|system| *system != base).collect();
         if peers.is_empty() {
             return None;
         }
+        let sides = |peer: System| if own.is_some() { (base, peer) } else { (peer, base) };
         let mut header = vec!["times as fast".to_string()];
         header.extend(peers.iter().map(|peer| {
-            if own { format!("bento : {}", peer.name()) } else { format!("{} : ext4-ordered", peer.name()) }
+            let (over, under) = sides(*peer);
+            format!("{} : {}", over.name(), under.name())
         }));
         let mut table = new_table(&header);
         for (position, workload) in self.measured() {
             let mut row = vec![workload.name.to_string()];
             for peer in &peers {
-                let (over, under) = if own { (System::Bento, *peer) } else { (*peer, System::Ext4Ordered) };
-                let pair = (self.median(position, over), self.median(position, under));
-                let ratio =
-                    if let (Some(a), Some(b)) = pair { Some(workload.unit.ratio(a, b)) } else { None };
-                row.push(show_ratio(ratio));
+                let (over, under) = sides(*peer);
+                row.push(show_ratio(self.ratio(position, workload, over, under)));
             }
             table.add_row(row);
         }
@@ -84,12 +80,10 @@ impl Results {
     pub fn goals(&self) -> Option<Table> {
         let mut table = new_table(&["goal", "wanted", "measured", ""].map(str::to_string));
         for (position, workload) in self.measured() {
-            let goals =
-                [(System::Fuse2fs, workload.fuse2fs_goal), (System::Ceiling, Some(workload.ceiling_goal))];
-            for (peer, goal) in goals {
-                if let (Some(goal), Some(ratio)) = (goal, self.ratio(position, workload, peer)) {
+            for (own, peer, goal) in workload.goals() {
+                if let Some(ratio) = self.ratio(position, workload, own, peer) {
                     let verdict = if ratio >= goal { "met" } else { "MISSED" };
-                    let name = format!("{} : {}", workload.name, peer.name());
+                    let name = format!("{}, {} : {}", workload.name, own.name(), peer.name());
                     table.add_row([name, format!("{goal:.1}"), show_ratio(Some(ratio)), verdict.to_string()]);
                 }
             }

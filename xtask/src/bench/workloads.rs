@@ -1,7 +1,7 @@
 //! The workloads: groups that share a fresh volume, each a fixed row of measured steps.
 
 use super::worker::{self, Action, Outcome, settle};
-use crate::peers::Volume;
+use crate::peers::{System, Volume};
 use crate::tree::{self, Digest};
 use anyhow::{Context, Result, bail, ensure};
 use std::io::Read;
@@ -48,39 +48,72 @@ pub struct Workload {
     /// Unit of its figure.
     pub unit: Unit,
     /// How many times as fast as fuse2fs it should be, if that is a goal.
-    pub fuse2fs_goal: Option<f64>,
-    /// What share of the ceiling it should reach.
-    pub ceiling_goal: f64,
+    fuse2fs_goal: Option<f64>,
+    /// What it is about: sets the other goals.
+    about: About,
 }
 
-/// Metadata should reach this share of the ceiling, data the next.
-const METADATA: f64 = 0.6;
-const DATA: f64 = 0.7;
+/// What a workload is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// Names and attributes.
+    Metadata,
+    /// Bytes.
+    Data,
+    /// How soon fsync returns, of data.
+    DataSync,
+    /// How soon fsync returns, of new names.
+    MetadataSync,
+}
 
-const fn workload(name: &'static str, unit: Unit, fuse2fs_goal: Option<f64>, ceiling_goal: f64) -> Workload {
-    Workload { name, unit, fuse2fs_goal, ceiling_goal }
+/// One side of a goal, the other, and how many times as fast the first should be.
+pub type Goal = (System, System, f64);
+
+impl Workload {
+    /// Every goal of it, wherever it is measured.
+    pub fn goals(&self) -> Vec<Goal> {
+        let is_metadata = matches!(self.about, About::Metadata | About::MetadataSync);
+        let syncs = matches!(self.about, About::DataSync | About::MetadataSync);
+        let mut goals = vec![
+            (System::Bento, System::Ceiling, if is_metadata { 0.6 } else { 0.7 }),
+            (System::BentoKernel, System::Ext4Ordered, if syncs { 0.8 } else { 0.5 }),
+        ];
+        if let Some(goal) = self.fuse2fs_goal {
+            goals.insert(0, (System::Bento, System::Fuse2fs, goal));
+        }
+        if is_metadata {
+            goals.push((System::BentoKernel, System::Bento, 3.0));
+        }
+        goals
+    }
+}
+
+const fn workload(name: &'static str, unit: Unit, fuse2fs_goal: Option<f64>, about: About) -> Workload {
+    Workload { name, unit, fuse2fs_goal, about }
 }
 
 /// Every workload, in the order of the tables.
 pub const WORKLOADS: &[Workload] = &[
-    workload("untar", Unit::Seconds, Some(3.0), METADATA),
-    workload("find_cold", Unit::Seconds, Some(3.0), METADATA),
-    workload("find_warm", Unit::Seconds, Some(3.0), METADATA),
-    workload("tar_cold", Unit::Seconds, None, DATA),
-    workload("rm_rf", Unit::Seconds, Some(3.0), METADATA),
-    workload("git_clone", Unit::Seconds, None, METADATA),
-    workload("create_1t", Unit::PerSecond, Some(2.0), METADATA),
-    workload("delete_1t", Unit::PerSecond, Some(2.0), METADATA),
-    workload("create_32t", Unit::PerSecond, Some(2.0), METADATA),
-    workload("delete_32t", Unit::PerSecond, Some(2.0), METADATA),
-    workload("rename_1t", Unit::PerSecond, None, METADATA),
-    workload("rename_32t", Unit::PerSecond, None, METADATA),
-    workload("seqwrite1m", Unit::MebibytesPerSecond, None, DATA),
-    workload("seqread1m", Unit::MebibytesPerSecond, None, DATA),
-    workload("randread4k", Unit::PerSecond, None, DATA),
-    workload("randwrite4k", Unit::PerSecond, None, DATA),
-    workload("append4k_fsync", Unit::PerSecond, None, DATA),
-    workload("varmail_16t", Unit::PerSecond, None, METADATA),
+    workload("untar", Unit::Seconds, Some(3.0), About::Metadata),
+    workload("find_cold", Unit::Seconds, Some(3.0), About::Metadata),
+    workload("find_warm", Unit::Seconds, Some(3.0), About::Metadata),
+    workload("tar_cold", Unit::Seconds, None, About::Data),
+    workload("rm_rf", Unit::Seconds, Some(3.0), About::Metadata),
+    workload("git_clone", Unit::Seconds, None, About::Metadata),
+    workload("create_1t", Unit::PerSecond, Some(2.0), About::Metadata),
+    workload("delete_1t", Unit::PerSecond, Some(2.0), About::Metadata),
+    workload("create_32t", Unit::PerSecond, Some(2.0), About::Metadata),
+    workload("delete_32t", Unit::PerSecond, Some(2.0), About::Metadata),
+    workload("rename_1t", Unit::PerSecond, None, About::Metadata),
+    workload("rename_32t", Unit::PerSecond, None, About::Metadata),
+    workload("seqwrite1m", Unit::MebibytesPerSecond, None, About::Data),
+    workload("seqread1m", Unit::MebibytesPerSecond, None, About::Data),
+    workload("randread4k", Unit::PerSecond, None, About::Data),
+    workload("randwrite4k", Unit::PerSecond, None, About::Data),
+    workload("append4k_fsync", Unit::PerSecond, None, About::DataSync),
+    workload("varmail_16t", Unit::PerSecond, None, About::MetadataSync),
+    workload("append4k_slow_flush", Unit::PerSecond, None, About::DataSync),
+    workload("varmail_slow_flush", Unit::PerSecond, None, About::MetadataSync),
 ];
 
 /// The workload of that name.
@@ -135,30 +168,45 @@ impl Sources {
     }
 }
 
+/// What a group's volume lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Memory, where a flush costs next to nothing.
+    Memory,
+    /// A disk whose flush takes its time; guests have one.
+    SlowFlush,
+}
+
 /// Workloads that share a volume.
 #[derive(Clone, Copy)]
 pub struct Group {
     /// What it measures, in order.
     pub workloads: &'static [&'static str],
+    /// The kind of disk that it runs on.
+    pub disk: Disk,
     run: fn(&mut Run) -> Result<()>,
+}
+
+const fn group(workloads: &'static [&'static str], run: fn(&mut Run) -> Result<()>) -> Group {
+    Group { workloads, disk: Disk::Memory, run }
+}
+
+const fn slow_flush(workloads: &'static [&'static str], run: fn(&mut Run) -> Result<()>) -> Group {
+    Group { workloads, disk: Disk::SlowFlush, run }
 }
 
 /// Every group.
 pub const GROUPS: &[Group] = &[
-    Group { workloads: &["untar", "find_cold", "find_warm", "tar_cold", "rm_rf"], run: tree_group },
-    Group { workloads: &["git_clone"], run: git_group },
-    Group {
-        workloads: &["create_1t", "delete_1t"],
-        run: |run| files_group(run, 1, ["create_1t", "delete_1t"]),
-    },
-    Group {
-        workloads: &["create_32t", "delete_32t"],
-        run: |run| files_group(run, 32, ["create_32t", "delete_32t"]),
-    },
-    Group { workloads: &["rename_1t", "rename_32t"], run: rename_group },
-    Group { workloads: &["seqwrite1m", "seqread1m", "randread4k", "randwrite4k"], run: data_group },
-    Group { workloads: &["append4k_fsync"], run: |run| run.timed("append4k_fsync", Action::AppendFsync, 1) },
-    Group { workloads: &["varmail_16t"], run: |run| run.timed("varmail_16t", Action::Varmail, 16) },
+    group(&["untar", "find_cold", "find_warm", "tar_cold", "rm_rf"], tree_group),
+    group(&["git_clone"], git_group),
+    group(&["create_1t", "delete_1t"], |run| files_group(run, 1, ["create_1t", "delete_1t"])),
+    group(&["create_32t", "delete_32t"], |run| files_group(run, 32, ["create_32t", "delete_32t"])),
+    group(&["rename_1t", "rename_32t"], rename_group),
+    group(&["seqwrite1m", "seqread1m", "randread4k", "randwrite4k"], data_group),
+    group(&["append4k_fsync"], |run| run.timed("append4k_fsync", Action::AppendFsync, 1)),
+    group(&["varmail_16t"], |run| run.timed("varmail_16t", Action::Varmail, 16)),
+    slow_flush(&["append4k_slow_flush"], |run| run.timed("append4k_slow_flush", Action::AppendFsync, 1)),
+    slow_flush(&["varmail_slow_flush"], |run| run.timed("varmail_slow_flush", Action::Varmail, 16)),
 ];
 
 impl Group {

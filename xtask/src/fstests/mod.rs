@@ -5,11 +5,14 @@
 mod fsstress;
 mod fsx;
 mod pjdfstest;
+mod suite;
 mod xfstests;
 
 use crate::board::Counts;
 use crate::build;
 use crate::install;
+use crate::kernel::inside;
+use crate::kernel::tree::Kernel;
 use crate::peers::{self, Programs, Shape, System, Volume};
 use crate::scratch::Scratch;
 use crate::setup;
@@ -19,15 +22,21 @@ use std::path::{Path, PathBuf};
 /// What `cargo xtask fstests` takes.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The file system to test
-    #[arg(long, value_enum, default_value = "bento", global = true)]
-    on: System,
+    /// The file system to test; with --kernel, ours in the kernel
+    #[arg(long, value_enum, global = true)]
+    on: Option<System>,
+    /// Run in a guest with this kernel
+    #[arg(long, value_enum, global = true)]
+    kernel: Option<Kernel>,
     /// Where the images go
     #[arg(long, default_value = "/dev/shm", global = true)]
     place: PathBuf,
     /// Mebibytes of the volume; a small one is full most of the time
     #[arg(long, default_value_t = 3072, global = true)]
     mebibytes: u64,
+    /// MiB of memory of the guest
+    #[arg(long, default_value_t = 1024, global = true)]
+    memory: u32,
     #[command(subcommand)]
     suite: Suite,
 }
@@ -40,6 +49,9 @@ enum Suite {
     Fsx(fsx::Options),
     /// Random operations in many processes at once
     Fsstress(fsstress::Options),
+    /// Our own cases, the same for every host
+    #[command(name = "suite")]
+    Own(suite::Options),
     /// The generic tests of xfstests, from a tree that you name
     Xfstests(xfstests::Options),
 }
@@ -53,7 +65,10 @@ struct Field<'a> {
 
 /// `cargo xtask fstests`.
 pub fn run(options: &Options) -> Result<()> {
-    let programs = peers::programs(options.on)?;
+    if let Some(kernel) = options.kernel {
+        return in_guest(options, kernel);
+    }
+    let programs = peers::programs(options.system())?;
     // Tools are built before root is asked for: what root builds, the caller could not rebuild.
     let counts = match &options.suite {
         Suite::Pjdfstest(own) => {
@@ -64,14 +79,45 @@ pub fn run(options: &Options) -> Result<()> {
             let tool = fsx::tool()?;
             on_volume(options, &programs, |field| fsx::run(own, &tool, field))
         }
+        Suite::Own(own) => {
+            let tool = suite::tool()?;
+            on_volume(options, &programs, |field| suite::run(own, &tool, field))
+        }
         Suite::Fsstress(own) => on_volume(options, &programs, |field| fsstress::run(own, field)),
         Suite::Xfstests(own) => xfstests::run(own, options, &programs),
     }?;
     println!("{counts}");
     if counts.failed > 0 {
-        bail!("{} of the suite's tests failed on {}", counts.failed, options.on.name());
+        bail!("{} of the suite's tests failed on {}", counts.failed, options.system().name());
     }
     Ok(())
+}
+
+impl Options {
+    fn system(&self) -> System {
+        let ours = if build::in_guest() { System::BentoKernel } else { System::Bento };
+        self.on.unwrap_or(ours)
+    }
+}
+
+/// Builds what the suite needs here, and runs the same command in a guest.
+fn in_guest(options: &Options, kernel: Kernel) -> Result<()> {
+    let programs = match &options.suite {
+        Suite::Pjdfstest(_) => vec![pjdfstest::tool()?],
+        Suite::Fsx(_) => vec![fsx::tool()?],
+        // What every guest has.
+        Suite::Fsstress(_) | Suite::Own(_) => Vec::new(),
+        Suite::Xfstests(_) => bail!("xfstests in a guest is not built yet: run it without --kernel"),
+    };
+    let guest = inside::Guest {
+        memory: options.memory,
+        disks: vec![format!("{}M", options.mebibytes)],
+        programs,
+        seconds: 3 * 3600,
+        cpus: Some(2),
+        ..inside::Guest::default()
+    };
+    inside::run(kernel, &inside::own_arguments(&["--kernel", "--memory"]), &guest)
 }
 
 /// Runs a suite on a fresh volume, then unmounts and checks it; the check is one more test.
@@ -84,16 +130,19 @@ fn on_volume(
     setup::need(&[setup::MOUNT])?;
     let place = Scratch::new("bt-", &options.place)?;
     let _helpers = match programs {
-        Programs::Bento(bento) => install::helpers_for_now(bento)?,
+        Programs::Bento(bento) if options.system() == System::Bento => install::helpers_for_now(bento)?,
         _ => Vec::new(),
     };
-    let mount = if options.on == System::Fuse2fs || options.on == System::Bento {
+    let system = options.system();
+    let mount = if system == System::Fuse2fs || system == System::Bento {
         "allow_other,default_permissions,suid,dev"
     } else {
         ""
     };
-    let shape = Shape { place: place.path(), size: options.mebibytes << 20, options: mount };
-    let volume = Volume::create(options.on, programs, &shape)?;
+    let disk = inside::disk();
+    let shape =
+        Shape { place: place.path(), size: options.mebibytes << 20, device: disk.as_deref(), options: mount };
+    let volume = Volume::create(system, programs, &shape)?;
     let mut field = Field { volume, place: place.path(), programs };
     let mut counts = suite(&mut field)?;
     counts += verdict("unmounting and checking", field.volume.unmount().and_then(|()| field.volume.check()));
@@ -110,6 +159,9 @@ fn verdict(what: &str, result: Result<()>) -> Counts {
 
 /// Installs a test program that is published as a crate, once, below the target directory.
 fn crate_tool(name: &str, version: &str) -> Result<PathBuf> {
+    if build::in_guest() {
+        return Ok(build::guest_program(name));
+    }
     let place = build::own_dir("tools")?;
     let program = place.join(format!("{name}-{version}")).join("bin").join(name);
     if program.is_file() {

@@ -138,7 +138,7 @@ pub fn run(own: &Options, common: &Common, programs: &Programs) -> Result<Counts
     let tree = fs::canonicalize(&tree).with_context(|| tree.display().to_string())?;
     prepare_tree(&tree)?;
     users()?;
-    let results = build::own_dir("xfstests")?.join(common.on.name());
+    let results = build::own_dir("xfstests")?.join(common.system().name());
     fs::create_dir_all(&results)?;
     let bench = Bench::set_up(own, common, programs, &results)?;
     let list = wanted(own, &tree)?;
@@ -226,7 +226,7 @@ struct Bench {
 
 impl Bench {
     fn set_up(own: &Options, common: &Common, programs: &Programs, results: &Path) -> Result<Bench> {
-        let (kind, mount, make) = match (common.on, programs) {
+        let (kind, mount, make) = match (common.system(), programs) {
             (System::Bento, Programs::Bento(bento)) => {
                 install::ensure(bento)?;
                 ("fuse.bento", "-o allow_other,default_permissions,suid,dev", "-f")
@@ -253,7 +253,7 @@ impl Bench {
             bench.devices.push(device);
         }
         fs::write(results.join("overrides"), OVERRIDES)?;
-        fs::write(&bench.config, bench.configuration(kind, mount, make, common.on == System::Bento))?;
+        fs::write(&bench.config, bench.configuration(kind, mount, make, common.system() == System::Bento))?;
         let mut mkfs = Command::new("mkfs");
         setup::quiet(mkfs.args(["-t", kind, make]).args(bench.devices.first()))?;
         Ok(bench)

@@ -130,7 +130,8 @@ fn script_of(words: &[String]) -> String {
     format!("cd /root\n{line}\n")
 }
 
-fn quoted(word: &str) -> String {
+/// A word as the shell reads it back.
+pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
@@ -204,7 +205,11 @@ impl Archive {
                 let target = fs::read_link(entry.path())?;
                 self.add(&name, LINK | 0o777, target.to_string_lossy().as_bytes())?;
             } else {
-                let mode = if below.starts_with("usr/local/bin") { 0o755 } else { 0o644 };
+                let mode = if below.starts_with("usr/local/bin") || below.starts_with("bento/files") {
+                    0o755
+                } else {
+                    0o644
+                };
                 self.add(&name, FILE | mode, &fs::read(entry.path())?)?;
             }
         }

@@ -11,31 +11,41 @@ use std::process::Command;
 /// The host's target, named so that its flags do not reach build scripts and macros.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds `bento` and puts it, under all its names, into a directory of the guest.
+/// Each program, and the package that it comes from.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("bento-user", "bento"),
+    ("bento-kernel-tests", "fs-suite"),
+    ("bento-kernel-tests", "fs-shutdown"),
+    ("bento-hostile", "hostile-mounts"),
+];
+
+/// Builds the programs and puts them, under all their names, into a directory of the guest.
 pub fn install(places: &Places, dir: &Path) -> Result<()> {
     setup::need(&[setup::BUILD])?;
     let target = places.build.join("programs");
     let mut cargo = build::cargo();
-    cargo.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "bento-user",
-        "--bin",
-        "bento",
-        "--target",
-        TARGET,
-    ]);
+    cargo.args(["build", "--quiet", "--release", "--target", TARGET]);
+    for (package, program) in PROGRAMS {
+        cargo.args(["--package", package, "--bin", program]);
+    }
     run(cargo
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static"))?;
-    let stripped = target.join("bento.stripped");
-    let built = target.join(TARGET).join("release/bento");
-    run(Command::new("strip").arg("-o").arg(&stripped).arg(&built))?;
-    write_if_changed(&dir.join("bento"), &fs::read(&stripped)?)?;
+    for (_, program) in PROGRAMS {
+        let built = target.join(TARGET).join("release").join(program);
+        strip(&built, &target.join(format!("{program}.stripped")), &dir.join(program))?;
+    }
     for name in build::LINKS {
         build::link(Path::new("bento"), &dir.join(name)).with_context(|| (*name).to_string())?;
     }
-    Ok(())
+    // This very program, for what runs the same in a guest and here. It is linked against the C library of this
+    // machine, which must not be newer than the user land's.
+    let own = std::env::current_exe()?;
+    strip(&own, &target.join("xtask.stripped"), &dir.join("xtask"))
+}
+
+/// Copies a program without what only a debugger reads.
+fn strip(program: &Path, aside: &Path, to: &Path) -> Result<()> {
+    run(Command::new("strip").arg("-o").arg(aside).arg(program))?;
+    write_if_changed(to, &fs::read(aside)?)
 }

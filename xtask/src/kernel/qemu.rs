@@ -4,6 +4,7 @@ use super::debian::{Release, Series};
 use super::guest::Boot;
 use super::process::run;
 use super::run::{Session, reported};
+use super::source::{Build, Linux};
 use super::verdict::Verdict;
 use anyhow::Result;
 use std::fs::{self, File};
@@ -42,13 +43,24 @@ fail() { echo "$1" >/dev/ttyS0; report 97; poweroff -f; }
 const OUT_SIZE: u64 = 1 << 30;
 
 /// Boots a kernel, runs the session's command in it, and tells how that ended.
-pub fn boot(session: &mut Session<'_>, series: Series, cpus: u32) -> Result<Verdict> {
-    let release = Release::open(&session.places, series)?;
-    let drivers = release.modules_with_dependencies(&session.toolbox, DRIVERS)?;
+///
+/// Without a series it is the debug kernel, which has all drivers built in.
+pub fn boot(session: &mut Session<'_>, series: Option<Series>, cpus: u32) -> Result<Verdict> {
+    let (kernel, drivers) = match series {
+        Some(series) => {
+            let release = Release::open(&session.places, series)?;
+            let drivers = release.modules_with_dependencies(&session.toolbox, DRIVERS)?;
+            (release.uncompressed_image(&session.toolbox)?, drivers)
+        }
+        // As it comes: started as an ELF file it ends before its first word.
+        None => {
+            let linux = Linux::open(&session.places, &session.toolbox, Build::Debug)?;
+            (linux.dir.join("arch/x86/boot/bzImage"), Vec::new())
+        }
+    };
     let boot =
         Boot { drivers: &["virtio_pci", "virtio_blk"], terminal: "/dev/ttyS0", functions: FUNCTIONS.into() };
     let initrd = session.write_archive(&boot, &drivers)?;
-    let kernel = release.uncompressed_image(&session.toolbox)?;
     let disks = session.disks()?;
     for disk in &disks {
         session.toolbox.bind(disk)?;
@@ -80,6 +92,9 @@ pub fn boot(session: &mut Session<'_>, series: Series, cpus: u32) -> Result<Verd
     qemu.arg("-append").arg(format!("{line} {}", options.append));
 
     qemu.stdin(if session.is_shell() { Stdio::inherit() } else { Stdio::null() });
+    if options.power_cut.is_some() {
+        qemu.stdout(Stdio::piped());
+    }
     let ended = session.run(qemu)?;
     let status = reported(&fs::read(&status).unwrap_or_default());
     if let Some(target) = &options.out

@@ -4,17 +4,20 @@ use super::guest::{Boot, Guest, Job};
 use super::kbuild::{self, Modules};
 use super::place::Places;
 use super::programs;
+use super::source::Build;
 use super::toolbox::Toolbox;
 use super::tree::Kernel;
 use super::userland;
 use super::verdict::Verdict;
 use super::{qemu, uml};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -25,6 +28,9 @@ pub struct VmOptions {
     /// The kernel to boot
     #[arg(long, value_enum, default_value = "6.12")]
     kernel: Kernel,
+    /// A kernel built from its source, with KASAN and all checks of locks
+    #[arg(long, conflicts_with = "kernel")]
+    debug_kernel: bool,
     /// Processors
     #[arg(long, default_value_t = 2)]
     cpus: u32,
@@ -69,6 +75,9 @@ pub struct Options {
     /// End the guest after so many seconds (a shell: never)
     #[arg(long, default_value_t = 600)]
     pub timeout: u64,
+    /// Kill the guest, as a power cut would, when its command prints this line; that is no failure
+    #[arg(long, value_name = "LINE")]
+    pub power_cut: Option<String>,
     /// Further words for the kernel's command line
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub append: String,
@@ -79,16 +88,43 @@ pub struct Options {
 
 /// Runs `cargo xtask vm`.
 pub fn vm(options: &VmOptions) -> Result<ExitCode> {
-    let series = options.kernel.series().context("a virtual machine takes one of Debian's kernels")?;
-    let mut session = Session::new(options.kernel, &options.common)?;
-    Ok(qemu::boot(&mut session, series, options.cpus)?.exit_code())
+    let kernel = if options.debug_kernel { Kernel::Debug } else { options.kernel };
+    if kernel.series().is_none() && kernel != Kernel::Debug {
+        bail!("a virtual machine takes one of Debian's kernels, or the debug kernel");
+    }
+    Ok(boot(kernel, &options.common, options.cpus)?.exit_code())
 }
 
 /// Runs `cargo xtask uml`.
 pub fn uml(options: &UmlOptions) -> Result<ExitCode> {
-    let build = if options.fast { uml::Build::Fast } else { uml::Build::Checked };
     let kernel = if options.fast { Kernel::UmlFast } else { Kernel::Uml };
-    Ok(uml::boot(&Session::new(kernel, &options.common)?, build, options.cpus)?.exit_code())
+    Ok(boot(kernel, &options.common, options.cpus)?.exit_code())
+}
+
+/// Boots any kernel for the command in the options, and tells how that ended.
+pub fn boot(kernel: Kernel, options: &Options, cpus: u32) -> Result<Verdict> {
+    let mut session = Session::new(kernel, options)?;
+    match kernel {
+        Kernel::Uml => uml::boot(&session, Build::Checked, cpus),
+        Kernel::UmlFast => uml::boot(&session, Build::Fast, cpus),
+        Kernel::Running => bail!("no guest runs the kernel of this machine"),
+        Kernel::V6_1 | Kernel::V6_12 | Kernel::V7_2 | Kernel::Debug => {
+            qemu::boot(&mut session, kernel.series(), cpus)
+        }
+    }
+}
+
+impl Options {
+    /// A guest with all that is ours, and two disks, for a line of shell.
+    pub fn for_command(line: &str) -> Options {
+        Options {
+            memory: 1024,
+            disks: vec!["1G".into(), "1G".into()],
+            timeout: 600,
+            command: vec![line.to_string()],
+            ..Options::default()
+        }
+    }
 }
 
 /// One run of a guest, before it starts.
@@ -105,6 +141,7 @@ pub struct Session<'a> {
     pub userland: Option<PathBuf>,
     /// Files of this run, gone at its end.
     pub dir: TempDir,
+    was_cut: AtomicBool,
 }
 
 impl<'a> Session<'a> {
@@ -115,7 +152,7 @@ impl<'a> Session<'a> {
         let toolbox = Toolbox::open(&places)?;
         let userland = if options.bare { None } else { Some(userland::image(&places, &toolbox)?) };
         let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&places.build)?;
-        Ok(Session { places, toolbox, modules, options, userland, dir })
+        Ok(Session { places, toolbox, modules, options, userland, dir, was_cut: AtomicBool::new(false) })
     }
 
     /// What the guest is to do.
@@ -168,13 +205,18 @@ impl<'a> Session<'a> {
         let mut child = command.spawn().context("starting the guest")?;
         // Held open: a guest that sees the end of its input would think that its terminal went away.
         let _input = child.stdin.take();
-        let output = child.stdout.take().map(|from| copy(from, std::io::stdout()));
+        let cut = Arc::new(AtomicBool::new(false));
+        let watch = self.options.power_cut.clone().map(|line| (line, Arc::clone(&cut)));
+        let output = child.stdout.take().map(|from| copy(from, std::io::stdout(), watch));
         let messages = match child.stderr.take() {
-            Some(from) => Some(copy(from, File::create(self.console())?)),
+            Some(from) => Some(copy(from, File::create(self.console())?, None)),
             None => None,
         };
         let limit = (!self.is_shell()).then(|| Duration::from_secs(self.options.timeout));
-        let status = wait(&mut child, limit)?;
+        let status = wait(&mut child, limit, &cut)?;
+        if cut.load(Ordering::Relaxed) {
+            self.was_cut.store(true, Ordering::Relaxed);
+        }
         for copying in [output, messages].into_iter().flatten() {
             // It ends with the pipe, and an error of ours to write is no matter of the guest's.
             let _ = copying.join();
@@ -186,7 +228,10 @@ impl<'a> Session<'a> {
     pub fn verdict(&self, status: Option<u8>, was_cut_off: bool) -> Result<Verdict> {
         let console = self.places.build.join(&self.modules.release).join("console.log");
         fs::copy(self.console(), &console).with_context(|| console.display().to_string())?;
-        Ok(Verdict::new(status, was_cut_off, &console))
+        // The end that was asked for.
+        let power_cut = self.was_cut.load(Ordering::Relaxed);
+        let status = if power_cut { Some(0) } else { status };
+        Ok(Verdict::new(status, was_cut_off && !power_cut, &console))
     }
 
     /// Where the guest's kernel writes its messages.
@@ -214,11 +259,28 @@ fn size_of(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_shl(shift)
 }
 
-/// Copies a stream to its end, at its pace.
-fn copy(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) -> JoinHandle<()> {
+/// Copies a stream to its end, at its pace; raises the flag when it sees the line that it watches for.
+fn copy(
+    mut from: impl Read + Send + 'static,
+    mut to: impl Write + Send + 'static,
+    watch: Option<(String, Arc<AtomicBool>)>,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut piece = [0; 4096];
+        let mut line = Vec::new();
         while let Ok(length @ 1..) = from.read(&mut piece) {
+            if let Some((wanted, seen)) = &watch {
+                for byte in &piece[..length] {
+                    if *byte != b'\n' {
+                        line.push(*byte);
+                        continue;
+                    }
+                    if line.trim_ascii_end() == wanted.as_bytes() {
+                        seen.store(true, Ordering::Relaxed);
+                    }
+                    line.clear();
+                }
+            }
             if to.write_all(&piece[..length]).and_then(|()| to.flush()).is_err() {
                 break;
             }
@@ -226,14 +288,14 @@ fn copy(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'stati
     })
 }
 
-/// Waits for the end; past the limit kills the guest and returns nothing.
-fn wait(child: &mut Child, limit: Option<Duration>) -> Result<Option<ExitStatus>> {
+/// Waits for the end; past the limit, or when the power is cut, kills the guest and returns nothing.
+fn wait(child: &mut Child, limit: Option<Duration>, cut: &AtomicBool) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if limit.is_some_and(|limit| start.elapsed() > limit) {
+        if cut.load(Ordering::Relaxed) || limit.is_some_and(|limit| start.elapsed() > limit) {
             child.kill()?;
             child.wait()?;
             return Ok(None);

@@ -74,6 +74,9 @@ fn flags(places: &Places, tree: &Tree) -> Vec<String> {
     } else {
         flags.push("-Ccode-model=kernel".to_string());
         flags.extend(mitigations(&tree.config).map(str::to_string));
+        if tree.config.has("KASAN_GENERIC") {
+            flags.extend(KASAN.iter().map(ToString::to_string));
+        }
     }
     // Panic messages name files: of the project, not of whoever built it.
     let mut shorten =
@@ -87,6 +90,15 @@ fn flags(places: &Places, tree: &Tree) -> Vec<String> {
     }
     flags
 }
+
+/// As the kernel has its C code watched: calls, no shadow of stacks and globals; the offset is x86's.
+const KASAN: &[&str] = &[
+    "-Zsanitizer=kernel-address",
+    "-Cllvm-args=-asan-mapping-offset=0xdffffc0000000000",
+    "-Cllvm-args=-asan-instrumentation-with-call-threshold=0",
+    "-Cllvm-args=-asan-stack=0",
+    "-Cllvm-args=-asan-globals=0",
+];
 
 fn cargo_home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"))

@@ -130,4 +130,6 @@ pub const SMALL: &[&str] = &[
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
+    // What is half made after a power cut is made again.
+    "--dpkgopt=force-unsafe-io",
 ];

@@ -3,8 +3,8 @@
 use super::config::Config;
 use super::debian::{Release, Series};
 use super::place::Places;
+use super::source::{Build, Linux};
 use super::toolbox::Toolbox;
-use super::uml;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::fs;
@@ -29,16 +29,29 @@ pub enum Kernel {
     Uml,
     /// User-mode Linux without them, for measuring.
     UmlFast,
+    /// A kernel for QEMU with KASAN and all checks of locks.
+    Debug,
 }
 
 impl Kernel {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::Running => "running",
+            Kernel::Uml => "uml",
+            Kernel::UmlFast => "uml-fast",
+            Kernel::Debug => "debug",
+            Kernel::V6_1 | Kernel::V6_12 | Kernel::V7_2 => self.series().map_or("", Series::name),
+        }
+    }
+
     /// Its line of Debian's kernels, if it is one of those.
     pub fn series(self) -> Option<Series> {
         match self {
             Kernel::V6_1 => Some(Series::V6_1),
             Kernel::V6_12 => Some(Series::V6_12),
             Kernel::V7_2 => Some(Series::V7_2),
-            Kernel::Running | Kernel::Uml | Kernel::UmlFast => None,
+            Kernel::Running | Kernel::Uml | Kernel::UmlFast | Kernel::Debug => None,
         }
     }
 }
@@ -62,8 +75,9 @@ impl Tree {
     pub fn open(places: &Places, kernel: Kernel) -> Result<Tree> {
         match kernel {
             Kernel::Running => Tree::running(),
-            Kernel::Uml => Tree::user_mode(places, uml::Build::Checked),
-            Kernel::UmlFast => Tree::user_mode(places, uml::Build::Fast),
+            Kernel::Uml => Tree::ours(places, Build::Checked),
+            Kernel::UmlFast => Tree::ours(places, Build::Fast),
+            Kernel::Debug => Tree::ours(places, Build::Debug),
             Kernel::V6_1 | Kernel::V6_12 | Kernel::V7_2 => match kernel.series() {
                 Some(series) => Tree::debian(places, series),
                 None => bail!("{kernel:?} is no kernel of Debian's"),
@@ -89,15 +103,15 @@ impl Tree {
         })
     }
 
-    fn user_mode(places: &Places, build: uml::Build) -> Result<Tree> {
+    fn ours(places: &Places, build: Build) -> Result<Tree> {
         let toolbox = Toolbox::open(places)?;
-        let linux = uml::Linux::open(places, &toolbox, build)?;
+        let linux = Linux::open(places, &toolbox, build)?;
         Ok(Tree {
             config: Config::read(&linux.dir.join(".config"))?,
             release: linux.release,
             dir: linux.dir,
-            is_user_mode: true,
-            make_arguments: uml::MAKE_ARGUMENTS.iter().map(ToString::to_string).collect(),
+            is_user_mode: build.is_user_mode(),
+            make_arguments: build.make_arguments().iter().map(ToString::to_string).collect(),
             toolbox: Some(toolbox),
         })
     }

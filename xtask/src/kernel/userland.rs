@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "bash",
     "bc",
     "coreutils",
+    "dmsetup",
     "e2fsprogs",
     "fio",
     "findutils",

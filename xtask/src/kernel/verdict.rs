@@ -61,6 +61,11 @@ impl Verdict {
         Verdict { status, was_cut_off, complaints, console: console.to_path_buf() }
     }
 
+    /// Whether the command succeeded and the kernel had nothing to complain of.
+    pub fn succeeded(&self) -> bool {
+        self.status == Some(0) && self.complaints.is_empty()
+    }
+
     /// The status of the whole run; says on standard error what a caller would not see from it.
     pub fn exit_code(&self) -> ExitCode {
         match self.status {

@@ -1,0 +1,88 @@
+//! The bench inside a guest: this very program, started there, on disks that lie in the guest's memory.
+//!
+//! Outside, [`run`] boots the guest and fetches what it wrote. Inside, [`device`] says which disk a group runs on.
+//! All systems are measured in one boot: ratios within it mean something, also where everything is emulated.
+
+use super::workloads::Disk;
+use crate::build::in_guest;
+use crate::kernel::inside;
+use crate::kernel::tree::Kernel;
+use crate::setup;
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The disk in memory. The kernel's words for its driver are the same built in and as a module.
+const MEMORY_DISK: &str = "/dev/ram0";
+const MEMORY_DISK_WORDS: &str = "brd.rd_nr=1 brd.rd_size=1048576";
+
+/// A disk of the guest's whose flush is held back.
+const SLOW_DISK: &str = "bento-slow-flush";
+const FLUSH_MILLISECONDS: u32 = 1;
+
+/// Boots the guest and lets it measure; the JSON goes to `json`.
+pub fn run(kernel: Kernel, json: Option<&Path>) -> Result<()> {
+    let out = tempfile::tempdir()?;
+    let mut arguments = inside::own_arguments(&["--kernel", "--json"]);
+    arguments.extend(["--json".to_string(), "/out/bench.json".to_string()]);
+    let guest = inside::Guest {
+        memory: 3072,
+        disks: vec!["1G".to_string()],
+        out: Some(out.path().to_path_buf()),
+        words: MEMORY_DISK_WORDS.to_string(),
+        seconds: 4 * 3600,
+        ..inside::Guest::default()
+    };
+    inside::run(kernel, &arguments, &guest)?;
+    if let Some(json) = json {
+        let made = out.path().join("bench.json");
+        let text = fs::read_to_string(&made).with_context(|| made.display().to_string())?;
+        fs::write(json, text).with_context(|| json.display().to_string())?;
+        println!("written to {}", json.display());
+    }
+    Ok(())
+}
+
+/// Whether this machine's processor is QEMU's own.
+pub fn is_emulated() -> bool {
+    in_guest() && fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"))
+}
+
+/// Whether a group that wants such a disk can run here.
+pub fn has(disk: Disk) -> bool {
+    disk == Disk::Memory || in_guest()
+}
+
+/// The disk of that kind; none outside a guest, where an image in memory stands for it.
+pub fn device(disk: Disk) -> Result<Option<PathBuf>> {
+    if !in_guest() {
+        return Ok(None);
+    }
+    match disk {
+        Disk::Memory => {
+            if !Path::new(MEMORY_DISK).exists() {
+                setup::quiet(Command::new("modprobe").arg("brd"))?;
+            }
+            Ok(Some(PathBuf::from(MEMORY_DISK)))
+        }
+        Disk::SlowFlush => slow_disk().map(Some),
+    }
+}
+
+fn slow_disk() -> Result<PathBuf> {
+    let mapped = Path::new("/dev/mapper").join(SLOW_DISK);
+    if mapped.exists() {
+        return Ok(mapped);
+    }
+    let below = inside::disk().context("this guest has no disk")?;
+    let output = Command::new("blockdev").arg("--getsz").arg(&below).output()?;
+    let sectors = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    let below = below.display();
+    // Reads and writes go through at once; only what is flushed waits.
+    let table = format!("0 {sectors} delay {below} 0 0 {below} 0 0 {below} 0 {FLUSH_MILLISECONDS}");
+    // Built in, or not there: then the next line says so.
+    let _ = Command::new("modprobe").arg("dm_delay").status();
+    setup::quiet(Command::new("dmsetup").args(["create", SLOW_DISK, "--table", &table]))?;
+    Ok(mapped)
+}
