@@ -1,6 +1,6 @@
 //! The `mkfs.bento` command.
 mod arguments;
-mod mounted;
+pub(crate) mod mounted;
 mod report;
 pub(crate) mod signature;
 mod size;

@@ -1,7 +1,7 @@
 //! Whether somebody uses a device or an image: mounts, swap, loop devices, device mapper and MD.
 use rustix::fs::{FileType, Stat, major, minor};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who uses it, in words.
 pub(crate) fn user_of(path: &Path, stat: &Stat) -> Option<String> {
@@ -12,7 +12,21 @@ pub(crate) fn user_of(path: &Path, stat: &Stat) -> Option<String> {
         .map(|place| format!("mounted on {place}"))
         .or_else(|| swap(&path).then(|| "swap".to_string()))
         .or_else(|| holder(number.as_deref()?).map(|holder| format!("part of {holder}")))
+        .or_else(|| {
+            let image = backing_file(device.then_some(stat.st_rdev)?)?;
+            Some(format!("its image {} is mounted on {}", image.display(), mount(&image, None)?))
+        })
         .or_else(|| loop_device(&path).map(|device| format!("the image behind {device}")))
+}
+
+/// The image behind a loop device, or behind the loop device that a partition is of.
+pub fn backing_file(device: u64) -> Option<PathBuf> {
+    let place = PathBuf::from(format!("/sys/dev/block/{}:{}", major(device), minor(device)));
+    let file = ["loop/backing_file", "../loop/backing_file"].iter().find_map(|name| {
+        // Through the link: `..` is then the disk of a partition.
+        fs::read_to_string(fs::canonicalize(&place).ok()?.join(name)).ok()
+    })?;
+    Some(PathBuf::from(file.trim_end_matches('\n')))
 }
 
 /// The mount point of a device, by its number or by its path as the source: a FUSE mount has no number of its own.

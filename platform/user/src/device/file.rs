@@ -62,10 +62,13 @@ fn why(errno: Os) -> String {
 /// A regular file or a block device.
 ///
 /// A writer has it alone: block devices are opened O_EXCL (which also keeps mount(2) out), files are locked with
-/// flock(2); the lock ends with the process, however it ends.
+/// flock(2); the lock ends with the process, however it ends. The image behind a loop device is locked too, so that it is
+/// not mounted beside the device.
 pub struct FileDevice {
     file: OwnedFd,
     blocks: u64,
+    /// The locked image, if the file is a loop device.
+    _image: Option<OwnedFd>,
 }
 
 impl FileDevice {
@@ -73,7 +76,8 @@ impl FileDevice {
     pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
         let system = |errno| OpenError::System { path: path.to_owned(), errno };
         let in_use = || OpenError::InUse { path: path.to_owned() };
-        let kind = FileType::from_raw_mode(rustix::fs::stat(path).map_err(system)?.st_mode);
+        let found = rustix::fs::stat(path).map_err(system)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
         if !matches!(kind, FileType::RegularFile | FileType::BlockDevice) {
             return Err(OpenError::WrongKind { path: path.to_owned() });
         }
@@ -92,15 +96,21 @@ impl FileDevice {
             Access::ReadOnly | Access::Probe => Some(FlockOperation::NonBlockingLockShared),
             Access::Look => None,
         };
-        if let (Some(lock), FileType::RegularFile) = (lock, kind) {
-            rustix::fs::flock(&file, lock).map_err(|errno| match errno {
+        // One that is not there, or not ours to open, can't be mounted by its name.
+        let image = (kind == FileType::BlockDevice)
+            .then(|| bento_mkfs::backing_file(found.st_rdev))
+            .flatten()
+            .and_then(|image| rustix::fs::open(image, OFlags::CLOEXEC, Mode::empty()).ok());
+        let locked = if kind == FileType::RegularFile { Some(&file) } else { image.as_ref() };
+        if let (Some(lock), Some(locked)) = (lock, locked) {
+            rustix::fs::flock(locked, lock).map_err(|errno| match errno {
                 Os::WOULDBLOCK => in_use(),
                 other => system(other),
             })?;
         }
         // lseek tells the size of files and of block devices alike, where BLKGETSIZE64 needs an ioctl.
         let bytes = rustix::fs::seek(&file, SeekFrom::End(0)).map_err(system)?;
-        Ok(Self { file, blocks: bytes / BLOCK_BYTES })
+        Ok(Self { file, blocks: bytes / BLOCK_BYTES, _image: image })
     }
 }
 

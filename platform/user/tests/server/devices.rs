@@ -10,14 +10,9 @@ use std::process::Command;
 struct Loop(PathBuf);
 
 impl Loop {
-    /// None where the kernel has no loop devices.
-    fn over(image: &Path, flags: &[&str]) -> Option<Self> {
-        let output = Command::new("losetup").args(["-f", "--show"]).args(flags).arg(image).output().ok()?;
-        if !output.status.success() {
-            eprintln!("no loop device: nothing to test: {}", String::from_utf8_lossy(&output.stderr));
-            return None;
-        }
-        Some(Self(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())))
+    fn over(image: &Path, flags: &[&str]) -> Self {
+        let said = run(Command::new("losetup").args(["-f", "--show"]).args(flags).arg(image)).well();
+        Self(PathBuf::from(said.trim_end()))
     }
 }
 
@@ -35,7 +30,7 @@ fn umount(place: &Place) {
 #[test]
 fn a_block_device_is_clean_when_umount_returns_without_any_helper() {
     let place = Place::with_image(64);
-    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let device = Loop::over(&place.image(), &[]);
     for round in 0..10 {
         place.mount_of(&device.0, &place.dir(), "").well();
         for number in 0..20 {
@@ -55,7 +50,7 @@ fn a_block_device_is_clean_when_umount_returns_without_any_helper() {
 #[test]
 fn nobody_else_gets_a_device_that_is_mounted() {
     let place = Place::with_image(16);
-    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let device = Loop::over(&place.image(), &[]);
     let second = place.path("second");
     fs::create_dir(&second).unwrap();
     place.mount_of(&device.0, &place.dir(), "").well();
@@ -74,7 +69,7 @@ fn nobody_else_gets_a_device_that_is_mounted() {
 #[test]
 fn a_dead_mount_of_a_device_is_replaced_by_the_next() {
     let place = Place::with_image(16);
-    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let device = Loop::over(&place.image(), &[]);
     for _ in 0..3 {
         let daemon = place.serve_device(&device.0);
         fs::write(place.file("synced"), b"data").unwrap();
@@ -92,7 +87,7 @@ fn a_dead_mount_of_a_device_is_replaced_by_the_next() {
 fn a_device_without_a_volume_is_never_attached() {
     let place = Place::empty();
     fs::write(place.image(), vec![0; 1 << 20]).unwrap();
-    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let device = Loop::over(&place.image(), &[]);
     let shown = device.0.to_str().unwrap();
     place.mount_of(&device.0, &place.dir(), "").badly(32, &[shown, "no Bento volume", "mkfs.bento"]);
     assert!(!place.is_mounted());
@@ -102,7 +97,7 @@ fn a_device_without_a_volume_is_never_attached() {
 #[test]
 fn a_write_protected_device_is_mounted_read_only_or_not_at_all() {
     let place = Place::with_image(16);
-    let Some(device) = Loop::over(&place.image(), &["-r"]) else { return };
+    let device = Loop::over(&place.image(), &["-r"]);
     let shown = device.0.to_str().unwrap();
     place.mount_of(&device.0, &place.dir(), "").badly(32, &[shown, "write-protected", "-o ro"]);
     assert!(!place.is_mounted());
@@ -113,11 +108,29 @@ fn a_write_protected_device_is_mounted_read_only_or_not_at_all() {
 #[test]
 fn a_signal_unmounts_a_device_too() {
     let place = Place::with_image(16);
-    let Some(device) = Loop::over(&place.image(), &[]) else { return };
+    let device = Loop::over(&place.image(), &[]);
     let daemon = place.serve_device(&device.0);
     fs::write(place.file("file"), b"data").unwrap();
     daemon.signal(rustix::process::Signal::TERM);
     daemon.end().well();
     assert!(!place.is_mounted());
+    place.expect_clean();
+}
+
+#[test]
+fn an_image_is_not_mounted_beside_a_loop_device_over_it() {
+    let place = Place::with_image(16);
+    let second = place.path("second");
+    fs::create_dir(&second).unwrap();
+    place.mount("").well();
+    // A device that is made over a mounted image can't be mounted.
+    let device = Loop::over(&place.image(), &[]);
+    place.mount_of(&device.0, &second, "").badly(32, &["in use"]);
+    run(called("mkfs.bento").arg("-F").arg(&device.0)).badly(1, &["its image", "is mounted on"]);
+    place.umount().well();
+    // And the other way about.
+    place.mount_of(&device.0, &place.dir(), "").well();
+    place.mount_of(&place.image(), &second, "").badly(32, &["in use"]);
+    umount(&place);
     place.expect_clean();
 }
