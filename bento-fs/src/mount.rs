@@ -9,7 +9,7 @@
 use crate::format::geometry::SUPERBLOCK;
 use crate::format::group::Summary;
 use crate::format::log::most_copies;
-use crate::format::superblock::{Incompat, RoCompat, State as VolumeState};
+use crate::format::superblock::{ErrorRecord, Incompat, RoCompat, State as VolumeState};
 use crate::format::{Corruption, Superblock, block, orphan};
 use crate::journal::{self, Left, Space};
 use crate::op::Volume;
@@ -195,6 +195,19 @@ pub fn unmount(
     disk.flush()?;
     superblock.state.insert(VolumeState::CLEAN);
     superblock.write_time = now.seconds;
+    write_superblock(disk, &superblock, space)
+}
+
+/// Notes in the superblock what a mount met, so that the next fsck reads the whole volume and `info` can tell.
+///
+/// # Crash
+/// The superblock is there with the record or without it: what matters of it lies in one sector.
+pub fn note_errors(disk: &dyn Disk, errors: &[ErrorRecord], space: &mut Space) -> Result<(), Failed> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let mut superblock = read_superblock(disk, space)?;
+    errors.iter().for_each(|error| superblock.note_error(*error));
     write_superblock(disk, &superblock, space)
 }
 

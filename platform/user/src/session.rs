@@ -11,6 +11,7 @@ use crate::versions::{self, Version};
 use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo, OpKind};
 use bento_fs::format::geometry::ROOT;
 use bento_fs::format::group::Summary;
+use bento_fs::format::superblock::ErrorRecord;
 use bento_fs::format::{Corruption, Superblock};
 use bento_fs::{Copy, Failed, Space};
 use parking_lot::Mutex;
@@ -253,6 +254,10 @@ impl Session {
         if self.mount.is_read_only() || *closed {
             return Ok(());
         }
+        let noted = bento_fs::note_errors(&BlockingDisk(&*self.device), &self.errors(), &mut Box::default());
+        if let Err(why) = noted {
+            log::warn!("{}: what is wrong could not be noted: {why}", self.path.display());
+        }
         let clean = self.mount.unmount().map_err(|errno| self.operation("writing everything home", errno))?;
         if !clean {
             return Ok(());
@@ -265,6 +270,19 @@ impl Session {
             .map_err(|why| SessionError::Volume { path: self.path.clone(), why })?;
         *closed = true;
         Ok(())
+    }
+
+    /// What operations met, as the superblock keeps it.
+    fn errors(&self) -> Vec<ErrorRecord> {
+        let time = system_time().seconds;
+        let (reports, _) = self.mount.containers().reports();
+        let record = |report: &crate::containers::Report| ErrorRecord {
+            time,
+            code: report.what.0,
+            block: report.block,
+            inode: report.ino,
+        };
+        reports.iter().map(record).collect()
     }
 
     /// The device, with what the log holds laid over it if the volume is only read.
