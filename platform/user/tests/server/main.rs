@@ -4,8 +4,10 @@ mod devices;
 mod errors;
 mod helpers;
 mod life;
+mod memory;
 mod orphans;
 mod place;
+mod power;
 mod requests;
 mod space;
 

@@ -143,8 +143,12 @@ impl Place {
     }
 
     fn serve_from(&self, source: &Path, options: &str) -> Daemon {
-        let mut command = called("bento");
-        command.arg("mount").arg("-f").arg(source).arg(self.dir());
+        self.serve_by(called("bento").arg("mount"), source, options)
+    }
+
+    /// The same by a command that so far says how `bento mount` is started.
+    pub fn serve_by(&self, command: &mut Command, source: &Path, options: &str) -> Daemon {
+        command.arg("-f").arg(source).arg(self.dir());
         command.args(["-o", if options.is_empty() { "defaults" } else { options }]);
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -197,6 +201,14 @@ impl Daemon {
         let child = self.child.as_ref().unwrap();
         let pid = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The most memory that it had so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Whether it still runs.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 type Row<'a> = (&'a str, Box<dyn Fn() + 'a>, &'a [(Opcode, u64)]);
 
 /// A volume served by the test itself.
-struct Served {
+pub struct Served {
     place: Place,
     mount: Mount,
     server: Server<Bento>,
@@ -26,7 +26,13 @@ struct Served {
 
 impl Served {
     fn on(place: Place) -> Self {
-        let session = Arc::new(Session::open(&place.image(), &SessionOptions::default()).unwrap());
+        let session = Session::open(&place.image(), &SessionOptions::default()).unwrap();
+        Self::by(place, session)
+    }
+
+    /// Serves an open session.
+    pub fn by(place: Place, session: Session) -> Self {
+        let session = Arc::new(session);
         let (device, mount) = mount(&place.dir(), &MountOptions::image(place.image())).unwrap();
         let connection = Connection::handshake(device, &InitConfig::default()).unwrap();
         let server =
@@ -35,14 +41,14 @@ impl Served {
         Self { place, mount, server, session }
     }
 
-    fn end(self) -> Place {
+    pub fn end(self) -> Place {
         self.mount.unmount(Detach::IfIdle).unwrap();
         self.server.wait();
         self.session.close().unwrap();
         self.place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.place.file(name)
     }
 
