@@ -42,11 +42,24 @@ struct Info {
     written: i64,
 }
 
+/// Features by name.
 #[derive(Serialize)]
 struct Features {
-    compat: u32,
-    ro_compat: u32,
-    incompat: u32,
+    compat: Vec<String>,
+    ro_compat: Vec<String>,
+    incompat: Vec<String>,
+}
+
+/// The names of features, as mkfs.bento takes them; what has no name here, in hexadecimal.
+fn names_of<F: bitflags::Flags<Bits = u32>>(flags: F) -> Vec<String> {
+    let mut unnamed = flags.bits();
+    let mut names: Vec<String> = Vec::new();
+    for (name, flag) in flags.iter_names() {
+        unnamed &= !flag.bits();
+        names.push(name.to_lowercase().replace('_', "-"));
+    }
+    names.extend((unnamed != 0).then(|| format!("{unnamed:#x}")));
+    names
 }
 
 /// The image of a mount point, or the path itself.
@@ -90,9 +103,9 @@ fn gather(source: &Path, session: &Session) -> Info {
         state,
         errors: superblock.error_count,
         features: Features {
-            compat: superblock.compat.bits(),
-            ro_compat: superblock.ro_compat.bits(),
-            incompat: superblock.incompat.bits(),
+            compat: names_of(superblock.compat),
+            ro_compat: names_of(superblock.ro_compat),
+            incompat: names_of(superblock.incompat),
         },
         block_bytes: bento_api::BLOCK_BYTES,
         blocks: geometry.blocks_total,
@@ -113,6 +126,13 @@ fn gather(source: &Path, session: &Session) -> Info {
     }
 }
 
+fn features_line(features: &Features) -> String {
+    let Features { compat, ro_compat, incompat } = features;
+    let all = [compat, ro_compat, incompat].map(|names| names.join(", "));
+    let named: Vec<&str> = all.iter().map(String::as_str).filter(|names| !names.is_empty()).collect();
+    if named.is_empty() { "(none)".into() } else { named.join(", ") }
+}
+
 fn print(info: &Info) {
     let size = |blocks: u64| bytesize::ByteSize::b(blocks.saturating_mul(info.block_bytes)).to_string();
     let lines: [(&str, String); 12] = [
@@ -120,13 +140,7 @@ fn print(info: &Info) {
         ("Label", if info.label.is_empty() { "(none)".into() } else { info.label.clone() }),
         ("UUID", info.uuid.clone()),
         ("State", format!("{}, {} errors", info.state, info.errors)),
-        (
-            "Features",
-            format!(
-                "compat {:#x}, ro-compat {:#x}, incompat {:#x}",
-                info.features.compat, info.features.ro_compat, info.features.incompat
-            ),
-        ),
+        ("Features", features_line(&info.features)),
         ("Size", format!("{} blocks of {} bytes ({})", info.blocks, info.block_bytes, size(info.blocks))),
         (
             "Free",
