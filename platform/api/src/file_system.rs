@@ -347,7 +347,8 @@ pub trait FileSystem<P: Platform>: Send + Sync {
 
     // Data.
 
-    /// What lies at the start of a range of a file's blocks; the answer is at most `blocks` long.
+    /// What lies at the start of a range of a file's blocks; the answer is at most `blocks` long. FIEMAP is this, piece
+    /// by piece.
     fn map(
         &self,
         call: &mut Call<'_, P>,
@@ -411,8 +412,17 @@ pub trait FileSystem<P: Platform>: Send + Sync {
         Err(Errno::NotSupported.into())
     }
 
-    // The whole.
+    // The whole. Freezing and shutting down are the platform's alone: it keeps changes out, and drives until
+    // [`FileSystem::is_clean`], or answers EIO.
 
+    /// Gives the volume another label, at most 63 bytes without NUL. Not yet: EOPNOTSUPP.
+    ///
+    /// # Crash
+    /// The old label or the new.
+    fn set_label(&self, call: &mut Call<'_, P>, label: &[u8]) -> Result<Committed<()>, Stop> {
+        let _ = (call, label);
+        Err(Errno::NotSupported.into())
+    }
     /// statfs(2), from the counters.
     fn statfs(&self, totals: &Totals) -> StatFs;
     /// What this number of a corruption means.
