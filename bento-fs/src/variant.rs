@@ -30,8 +30,6 @@ pub enum Fault {
     NoCommitFlush,
     /// The tail moves before the home blocks are on the medium.
     NoCheckpointFlush,
-    /// Log space is used again before the new tail is on the medium.
-    NoTailFlush,
     /// Recovery writes its new epoch before the homes are on the medium.
     NoRecoveryFlush,
     /// Recovery keeps the epoch.

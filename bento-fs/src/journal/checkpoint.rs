@@ -51,14 +51,12 @@ impl<P: Platform> Drive<'_, P> {
         }
         let seed = self.volume.seed;
         self.io.fill(slot, |bytes| header.encode(bytes, seed));
-        if V::FAULT != Fault::NoTailFlush {
-            self.flush(); // the tail before its space is used again
-        }
         self.state.home_crc = last.crc;
         Then::Deliver(Event::Tail(Ok(())))
     }
 
-    /// Forgets the batches that are home: the only place that gives log space back.
+    /// Forgets the batches that are home: the only place that gives log space back. The tail may not be on the medium
+    /// yet, but it will be before the next record is: see [`super`].
     pub(super) fn tail_written(&mut self) -> Then {
         let homing = self.state.homing.get();
         let home = self.state.live().iter().take_while(|live| live.seq.get() <= homing);

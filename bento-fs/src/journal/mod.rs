@@ -8,7 +8,7 @@
 //! - A block goes home only after a batch that holds it is durable (write-ahead).
 //! - A batch is durable when its whole record *and all earlier ones* are on the medium.
 //! - The tail in the log header passes a batch only after its homes are on the medium; its log space is used again only
-//!   after that header is.
+//!   behind a flush of that header.
 //!
 //! All state is in the journal's container ([`bento_api::Platform::with_journal`]), in this module's own format, so a
 //! batch that one version sealed is finished by the next: [`State`], `commit`, `checkpoint`. Recovery is no entry: it
@@ -25,8 +25,11 @@
 //! | before the record | an extent is durable before its data | `NoPreflush` |
 //! | behind the record | an acknowledged batch is lost | `NoCommitFlush` |
 //! | behind the homes | the tail passes homes that are not there | `NoCheckpointFlush` |
-//! | behind the tail | log space or a freed block is used again under the old tail | `NoTailFlush` |
 //! | in recovery, before the epoch | the new epoch hides batches whose homes are not there | `NoRecoveryFlush` |
+//!
+//! None is needed behind the tail. Only a later record can take the log space that the tail gives back, and the flush
+//! before that record covers the tail, whose write completed. What is written into a block that came free with it matters
+//! only once a record says whose it is: the same flush lies between.
 //!
 //! [`Fault`]: crate::variant::Fault
 mod checkpoint;

@@ -70,7 +70,6 @@ faulty!(
     NoPreflush,
     NoCommitFlush,
     NoCheckpointFlush,
-    NoTailFlush,
     NoRecoveryFlush,
     StaleEpoch,
     TrustCopies,
