@@ -452,10 +452,12 @@ static long allocate_range(struct file *file, u32 how, loff_t first, loff_t end)
 	if (error)
 		return error;
 	filemap_invalidate_lock(mapping);
-	if (how == HOW_RESERVE || how == HOW_RESERVE_KEEP_SIZE)
-		error = filemap_write_and_wait_range(mapping, first, end - 1);
-	else
+	if (how != HOW_RESERVE && how != HOW_RESERVE_KEEP_SIZE)
 		error = clear_range(inode, first, end);
+	/* Nothing of the range waits or flies when blocks are reserved for it: that is for who has the data. */
+	if (!error && how != HOW_PUNCH)
+		error = filemap_write_and_wait_range(mapping, round_down(first, BENTO_BLOCK),
+						     round_up(end, BENTO_BLOCK) - 1);
 	if (!error)
 		error = allocate_steps(inode, how, first, end);
 	if (!error && grows)

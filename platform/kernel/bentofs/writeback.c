@@ -16,6 +16,7 @@
  * The size follows the data; it does not pass the old end before the block with that end is written.
  */
 #include <linux/backing-dev.h>
+#include <linux/bitmap.h>
 #include <linux/mempool.h>
 #include <linux/pagemap.h>
 #include <linux/writeback.h>
@@ -50,6 +51,8 @@ struct flight {
 	struct bento_placement placement;
 	struct placed placed[BK_FLIGHT];
 	struct folio *folios[BK_FLIGHT];
+	/* Those whose data has nowhere to go. They stay under writeback, which keeps the inode. */
+	DECLARE_BITMAP(lost, BK_FLIGHT);
 };
 
 /* One call of writepages. */
@@ -191,7 +194,7 @@ static bool has_block(struct flight *flight, u64 block)
 	u32 at;
 
 	for (at = 0; flight && at < flight->count; at++)
-		if (flight->folios[at] && flight->folios[at]->index == block)
+		if (flight->folios[at]->index == block && !test_bit(at, flight->lost))
 			return true;
 	return false;
 }
@@ -248,7 +251,7 @@ static int publish_all(struct flight *flight)
 	u32 at;
 
 	for (at = 0; at < flight->count; at++)
-		if (flight->folios[at])
+		if (!test_bit(at, flight->lost))
 			last = max_t(u64, last, flight->folios[at]->index + 1);
 	reached = min_t(loff_t, last << BENTO_BLOCK_BITS, size);
 	if (!error && end_is_written(inode, flight)) {
@@ -283,8 +286,7 @@ static void end_flight(struct flight *flight, int error)
 	if (error)
 		mapping_set_error(flight->inode->i_mapping, error);
 	for (at = 0; at < count; at++)
-		if (flight->folios[at])
-			folio_end_writeback(flight->folios[at]);
+		folio_end_writeback(flight->folios[at]);
 	mempool_free(flight, m->data.flights);
 	if (atomic_dec_and_test(&m->data.flying))
 		bk_completed(m);
@@ -390,10 +392,7 @@ static void lose(struct flight *flight, u32 at, u32 count, int error)
 
 	mapping_set_error(inode->i_mapping, error);
 	bk_forget_states(inode, first, first + count);
-	while (count--) {
-		folio_end_writeback(flight->folios[at]);
-		flight->folios[at++] = NULL;
-	}
+	bitmap_set(flight->lost, at, count);
 }
 
 static void send_placed(struct writer *w, struct flight *flight, u32 at, u64 first)
@@ -566,6 +565,7 @@ static struct flight *new_flight(struct writer *w)
 	flight->size = i_size_read(w->inode);
 	flight->count = 0;
 	flight->placed_count = 0;
+	bitmap_zero(flight->lost, BK_FLIGHT);
 	return flight;
 }
 
