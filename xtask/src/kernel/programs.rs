@@ -16,6 +16,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bento-user", "bento"),
     ("bento-kernel-tests", "fs-suite"),
     ("bento-kernel-tests", "fs-shutdown"),
+    ("bento-kernel-tests", "fs-exercise"),
+    ("bento-kernel-tests", "fs-fill"),
+    ("bento-kernel-tests", "fs-crash"),
     ("bento-hostile", "hostile-mounts"),
 ];
 

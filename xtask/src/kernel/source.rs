@@ -96,19 +96,27 @@ impl Linux {
     pub fn open(places: &Places, toolbox: &Toolbox, build: Build) -> Result<Linux> {
         let top = places.cache.join("uml");
         fs::create_dir_all(&top).with_context(|| top.display().to_string())?;
-        let _lock = places.lock_cache("uml/build")?;
-        let source = source(places, &top)?;
         let options = build.options();
         let mut hasher = DefaultHasher::new();
         options.hash(&mut hasher);
         // Two checkouts may differ in their options: each set has its own directory.
         let dir = top.join(format!("{}-{:016x}", build.name(), hasher.finish()));
         let stamp = dir.join("built");
+        // Whoever needs a build that is there does not wait for who makes another.
         if !stamp.is_file() {
+            let _lock = places.lock_cache("uml/build")?;
+            let source = source(places, &top)?;
+            if stamp.is_file() {
+                return Linux::of(dir);
+            }
             let what = if build.is_user_mode() { "user-mode Linux" } else { "a kernel from its source" };
             step(&format!("{what} ({})", build.name()), || make(toolbox, &source, &dir, &options, build))?;
             fs::write(&stamp, "")?;
         }
+        Linux::of(dir)
+    }
+
+    fn of(dir: PathBuf) -> Result<Linux> {
         let release = fs::read_to_string(dir.join("include/config/kernel.release"))?.trim().to_string();
         Ok(Linux { dir, release })
     }
