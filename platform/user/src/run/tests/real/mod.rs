@@ -1,4 +1,5 @@
 //! The host under the real file system.
+mod cold;
 mod errors;
 mod model;
 mod pauses;
