@@ -293,7 +293,10 @@ impl Play {
             1 => self.volume().mount().commit(),
             _ => self.volume().mount().checkpoint(),
         };
-        self.agree("sync", reply, Ok(())).map(drop)
+        if self.agree("sync", reply, Ok(()))?.is_some() {
+            self.check();
+        }
+        Ok(())
     }
 
     /// Mounts again: after an unmount, or after a sync and a crash.
