@@ -2,29 +2,7 @@
 //! gain of a second thread. With an operation's name as argument it only runs that one 20,000 times, for callgrind.
 use bento_bench::Volume;
 use serde_json::json;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-
-struct Counting;
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches nothing else.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above; `at` came from `alloc`, so from the system's allocator.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const COUNT: u64 = 20_000;
 
@@ -88,12 +66,13 @@ fn allocations() -> f64 {
     let dir = user.mkdir("warm");
     let mut counted = 0;
     for round in 0..2 * ROUNDS {
-        let before = ALLOCATIONS.load(Relaxed);
-        user.create(dir, "file");
-        user.lookup(dir, "file");
-        user.unlink(dir, "file");
+        let made = allocation_counter::measure(|| {
+            user.create(dir, "file");
+            user.lookup(dir, "file");
+            user.unlink(dir, "file");
+        });
         if round >= ROUNDS {
-            counted += ALLOCATIONS.load(Relaxed) - before;
+            counted += made.count_total;
         }
         if round % 32 == 31 {
             volume.mount().commit().expect("memory does not fail");
