@@ -26,5 +26,5 @@ mod variant;
 pub use fs::BentoFs;
 pub use journal::{Copy, Replay, Space, replay};
 pub use mount::{Failed, Options, mount, note_errors, read_superblock, unmount, volume_of};
-pub use op::Volume;
-pub use variant::{Fault, Plain, Variant};
+pub use op::{Life, RecordLog, Volume};
+pub use variant::{Event, Fault, Plain, Recording, Variant};

@@ -6,14 +6,14 @@
 //! # Crash
 //! The superblock says "clean" only from the end of an unmount, when all is home and flushed, to the begin of the next
 //! mount for writing, which takes the mark away before it writes anything else.
-use crate::format::geometry::SUPERBLOCK;
+use crate::format::geometry::{PROVENANCE, SUPERBLOCK};
 use crate::format::group::Summary;
 use crate::format::log::most_copies;
-use crate::format::superblock::{ErrorRecord, Incompat, RoCompat, State as VolumeState};
-use crate::format::{Corruption, Superblock, block, orphan};
+use crate::format::superblock::{Compat, ErrorRecord, Incompat, RoCompat, State as VolumeState};
+use crate::format::{Corruption, Inode, Superblock, block, orphan};
 use crate::journal::{self, Left, Space};
-use crate::op::Volume;
-use crate::variant::Variant;
+use crate::op::{Life, Volume};
+use crate::variant::{Recording, Variant};
 use bento_api::limits::{JOURNAL_STATE, SMALLEST_LOG};
 use bento_api::{BatchSeq, BlockNo, Disk, Errno, GroupNo, Mounted, Time, Totals};
 use core::fmt;
@@ -27,6 +27,8 @@ pub struct Options {
     pub epoch: u64,
     /// The time of day.
     pub now: Time,
+    /// The machine's boot id, for provenance records; zeros if it is unknown.
+    pub boot: [u8; 16],
 }
 
 /// Why a volume cannot be mounted, or what it needs.
@@ -119,6 +121,9 @@ pub fn volume_of(superblock: &Superblock, read_only: bool) -> Volume {
         reserve: superblock.reserved_blocks,
         id: superblock.uuid.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes)),
         read_only,
+        boot: [0; 16],
+        life: Life { mount: superblock.mount_count, takeover: 0 },
+        unrecorded: Life::default(),
     }
 }
 
@@ -133,23 +138,29 @@ pub fn mount<V: Variant>(
     if !options.read_only && !unknown.is_empty() {
         return Err(Failed::ReadOnlyFeatures(unknown.bits()));
     }
-    let volume = volume_of(&superblock, options.read_only);
+    let mut volume = volume_of(&superblock, options.read_only);
     if !options.read_only && volume.geometry.log_len < u64::from(SMALLEST_LOG) {
         return Err(Failed::LogTooSmall(volume.geometry.log_len));
     }
     let left = if superblock.state.contains(VolumeState::CLEAN) { Left::Clean } else { Left::Dirty };
-    let (state, next, totals, replayed) = if options.read_only {
+    let (state, replay) = if options.read_only {
         let replay = journal::replay(disk, &volume.geometry, volume.seed, space, &mut |_| Ok(()))?;
-        (journal::State::new(&replay.header), replay.next, replay.totals, replay.batches)
+        (journal::State::new(&replay.header), replay)
     } else {
         superblock.state.remove(VolumeState::CLEAN);
         superblock.mount_count = superblock.mount_count.saturating_add(1);
         superblock.mount_time = options.now.seconds;
         superblock.write_time = options.now.seconds;
+        if V::RECORDING == Recording::Yes {
+            superblock.compat.insert(Compat::PROV);
+        }
         write_superblock(disk, &superblock, space)?;
-        let (state, replay) = journal::recover::<V>(disk, &volume, left, options.epoch, space)?;
-        (state, replay.next, replay.totals, replay.batches)
+        journal::recover::<V>(disk, &volume, left, options.epoch, space)?
     };
+    volume.boot = options.boot;
+    volume.life.mount = superblock.mount_count;
+    volume.unrecorded = Life::of_word(replay.unrecorded);
+    let totals = replay.totals;
     let mut bytes = [0; JOURNAL_STATE];
     state.put(&mut bytes);
     let area = volume.geometry.log_area();
@@ -157,7 +168,7 @@ pub fn mount<V: Variant>(
         .min(u32::try_from(area.saturating_sub(journal::overhead(area))).unwrap_or(u32::MAX));
     let mounted = Mounted {
         journal: bytes,
-        next,
+        next: replay.next,
         totals: Totals { blocks: totals.free_blocks, inodes: totals.free_inodes, orphans: totals.orphans },
         log_credits: credits,
         batch_limit: credits / 4,
@@ -166,7 +177,7 @@ pub fn mount<V: Variant>(
         blocks_per_group: volume.geometry.blocks_per_group,
         orphan_slots: orphan::MAX_SLOTS,
         read_only: u32::from(options.read_only),
-        replayed: u32::try_from(replayed).unwrap_or(u32::MAX),
+        replayed: u32::try_from(replay.batches).unwrap_or(u32::MAX),
     };
     Ok((mounted, volume, superblock))
 }
@@ -195,6 +206,9 @@ pub fn unmount(
     disk.flush()?;
     superblock.state.insert(VolumeState::CLEAN);
     superblock.write_time = now.seconds;
+    if has_records(disk, &superblock, space)? {
+        superblock.compat.insert(Compat::PROV);
+    }
     write_superblock(disk, &superblock, space)
 }
 
@@ -209,6 +223,16 @@ pub fn note_errors(disk: &dyn Disk, errors: &[ErrorRecord], space: &mut Space) -
     let mut superblock = read_superblock(disk, space)?;
     errors.iter().for_each(|error| superblock.note_error(*error));
     write_superblock(disk, &superblock, space)
+}
+
+/// Whether there is a provenance log: a version that records may have taken over and begun one.
+fn has_records(disk: &dyn Disk, superblock: &Superblock, space: &mut Space) -> Result<bool, Failed> {
+    let Some((block, at)) = superblock.geometry.inode_place(PROVENANCE) else { return Ok(false) };
+    disk.read(block, &mut space.home)?;
+    let record = space.home.get(at..).unwrap_or(&[]);
+    let inode = Inode::decode(record, PROVENANCE, superblock.csum_seed)
+        .map_err(|what| Failed::Corrupt(what, block))?;
+    Ok(!inode.is_free())
 }
 
 fn write_summary(

@@ -5,11 +5,15 @@ use std::path::Path;
 
 use bento_crashmonkey::ace::Generator;
 use bento_crashmonkey::ace::bounds::Profile;
-use bento_crashmonkey::host::{Base, PLAIN};
+use bento_crashmonkey::host::{Base, Build, PLAIN, PROV};
 use bento_crashmonkey::jlang::Workload;
 use bento_crashmonkey::run::{Batch, Homing, Limits, Mode};
 
 fn check(workloads: &[Workload], modes: &[Mode]) {
+    check_build(&PLAIN, workloads, modes);
+}
+
+fn check_build(build: &'static Build, workloads: &[Workload], modes: &[Mode]) {
     let batch = Batch {
         modes: modes.to_vec(),
         homings: vec![Homing::Never, Homing::Always],
@@ -18,7 +22,7 @@ fn check(workloads: &[Workload], modes: &[Mode]) {
         jobs: 2,
         failures: 1,
     };
-    let base = Base::new(&PLAIN).expect("the volume is made and mounted");
+    let base = Base::new(build).expect("the volume is made and mounted");
     let results = batch.run(&base, workloads, &|_| ());
     assert!(results.failures.is_empty(), "{:#?}", results.failures);
     assert_eq!((results.figures.workloads, results.figures.capped()), (workloads.len() as u64, 0));
@@ -50,4 +54,13 @@ fn every_collected_workload_survives_every_crash() {
     }
     assert!(workloads.len() > 20);
     check(&workloads, &Mode::ALL);
+}
+
+#[test]
+fn names_and_provenance_agree_after_every_crash() {
+    let (one, two) = (Generator::new(Profile::Fixed, 1), Generator::new(Profile::Osdi18, 2));
+    let sample = (0..two.count()).step_by(2503).filter_map(|n| two.nth(n));
+    let workloads: Vec<Workload> = one.iter().step_by(2).chain(sample).collect();
+    assert!(workloads.len() > 200, "{}", workloads.len());
+    check_build(&PROV, &workloads, &[Mode::Prefix, Mode::Lazy]);
 }

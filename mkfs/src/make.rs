@@ -232,6 +232,7 @@ impl Maker<'_> {
                 tail_at: 0,
                 prev_crc: 0,
                 totals,
+                unrecorded: 0,
             };
             header.encode(&mut self.bytes, self.plan.superblock.csum_seed);
             self.write(geometry.log_slot(header.slot()).ok_or(missing)?, "a log header")?;

@@ -21,7 +21,7 @@ pub struct Options {
 }
 
 /// The core crates: they must build where there is no operating system.
-const CORE: &[&str] = &["bento-api", "bento-fs"];
+const CORE: &[&str] = &["bento-api", "bento-fs", "bento-prov"];
 
 /// Optimised, yet with every debug assertion and overflow check.
 const TEST_PROFILE: &str = "checked";

@@ -106,6 +106,10 @@ kinds! {
     Symlink b"BSYM": SymlinkMagic SymlinkChecksum SymlinkBlock SymlinkOwner,
     /// Orphan slots.
     Orphan b"BORP": OrphanMagic OrphanChecksum OrphanBlock OrphanOwner,
+    /// The head of the provenance log.
+    ProvHead b"BPRH": ProvMagic ProvChecksum ProvBlock ProvOwner,
+    /// Provenance records.
+    Prov b"BPRV": ProvMagic ProvChecksum ProvBlock ProvOwner,
     /// The group summary.
     Summary b"BSUM": SummaryMagic SummaryChecksum SummaryBlock SummaryOwner,
 }

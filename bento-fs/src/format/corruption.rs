@@ -1,7 +1,7 @@
 //! What can be wrong on disk: stable numbers, shared by mount, recovery and fsck.
 //!
 //! A number is never given a second meaning. The hundreds name the structure: 1 superblock, 2 log, 3 group,
-//! 4 inode, 5 extents, 6 directory, 7 extended attributes, 8 orphan slots, 9 group summary. Numbers below x50 are
+//! 4 inode, 5 extents, 6 directory, 7 extended attributes, 8 orphan slots, 9 group summary, 10 provenance. Numbers below x50 are
 //! found in one structure alone; those from x50 on are relations between structures, which only fsck sees (600s:
 //! free map at 62x, index at 64x, relations from 670).
 use bento_api::{Errno, Stop};
@@ -193,6 +193,17 @@ corruptions! {
     903 SummaryBlock "a summary block lies at the wrong place",
     904 SummaryOwner "a summary block has the wrong index",
     905 SummaryEntry "a summary entry counts more than a group can have",
+    1001 ProvMagic "a provenance block's magic is wrong",
+    1002 ProvChecksum "a provenance block's checksum is wrong",
+    1003 ProvBlock "a provenance block lies at the wrong place",
+    1004 ProvOwner "a provenance block does not belong to the provenance inode",
+    1005 ProvHead "the head of the provenance log has a number out of range",
+    1006 ProvFill "a provenance block's count or number is out of range",
+    1007 ProvSession "a provenance block's session is unknown",
+    1008 ProvRecord "a provenance record is malformed",
+    1009 ProvTail "unused bytes of a provenance block are not zero",
+    1050 ProvPlace "the provenance log has a hole, or blocks where none may be",
+    1051 ProvOrder "provenance blocks are not in the order of their numbers",
 }
 
 impl core::fmt::Display for Corruption {

@@ -204,6 +204,18 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// What a record tells of it.
+    pub fn object(&self, ino: InodeNo) -> super::prov::Object {
+        super::prov::Object {
+            ino,
+            generation: self.generation,
+            version: self.version,
+            mode: self.mode,
+            nlink: self.nlink,
+            size: self.size,
+        }
+    }
+
     /// A free inode of this generation.
     pub const fn free(generation: u32) -> Self {
         Self {

@@ -70,8 +70,10 @@ raw! {
         52 => unused0: U32,
         /// Totals before that batch.
         56 => totals: RawTotals,
+        /// The last life before that batch that changed the volume and kept no records: see the record's field.
+        80 => unrecorded: U64,
         /// Zero.
-        80 => unused1: [u8; 4016],
+        88 => unused1: [u8; 4008],
     }
 }
 
@@ -101,7 +103,12 @@ raw! {
         /// CRC-32 over the `crc` fields of the tag blocks, in order, seeded by the epoch.
         80 => tags_crc: U32,
         /// Zero.
-        84 => unused: [u8; 44],
+        84 => unused0: U32,
+        /// The last life of the volume, up to this batch, whose changes have no provenance records: mount count << 32 |
+        /// how often the code was replaced since that mount; 0: none.
+        88 => unrecorded: U64,
+        /// Zero.
+        96 => unused1: [u8; 32],
     }
 }
 
@@ -184,6 +191,8 @@ pub struct LogHeader {
     pub prev_crc: u32,
     /// Totals before that batch.
     pub totals: Totals,
+    /// The last life before that batch whose changes have no provenance records; 0: none.
+    pub unrecorded: u64,
 }
 
 impl LogHeader {
@@ -214,6 +223,7 @@ impl LogHeader {
             tail_at: raw.tail_at.get(),
             prev_crc: raw.prev_crc.get(),
             totals: (&raw.totals).into(),
+            unrecorded: raw.unrecorded.get(),
         })
     }
 
@@ -238,6 +248,7 @@ impl LogHeader {
             raw.tail_at = self.tail_at.into();
             raw.prev_crc = self.prev_crc.into();
             raw.totals = (&self.totals).into();
+            raw.unrecorded = self.unrecorded.into();
         }
         let crc = crc_without(seed, bytes, offset_of!(RawSlot, crc));
         if let Ok(raw) = RawSlot::mut_from_bytes(bytes) {
@@ -272,6 +283,8 @@ pub struct BatchHeader {
     pub time: i64,
     /// The checksum over the tag blocks' checksums.
     pub tags_crc: u32,
+    /// The last life up to this batch whose changes have no provenance records; 0: none.
+    pub unrecorded: u64,
 }
 
 /// The tag blocks that a record with so many copies has.
@@ -313,7 +326,8 @@ impl BatchHeader {
             return Err(Corruption::LogRecordSequence);
         }
         let unused_tags = tags(bytes, TagArea::Header).get(index32(copies.min(HEADER_TAGS))..).unwrap_or(&[]);
-        if !all_zero(&raw.unused) || !all_zero(unused_tags.as_bytes()) {
+        let unused = raw.unused0.get() == 0 && all_zero(&raw.unused1);
+        if !unused || !all_zero(unused_tags.as_bytes()) {
             return Err(Corruption::LogRecordUnused);
         }
         Ok(Self {
@@ -326,6 +340,7 @@ impl BatchHeader {
             totals: (&raw.totals).into(),
             time: raw.time.get(),
             tags_crc: raw.tags_crc.get(),
+            unrecorded: raw.unrecorded.get(),
         })
     }
 
@@ -352,7 +367,9 @@ impl BatchHeader {
             totals: (&self.totals).into(),
             time: self.time.into(),
             tags_crc: self.tags_crc.into(),
-            unused: [0; 44],
+            unused0: U32::ZERO,
+            unrecorded: self.unrecorded.into(),
+            unused1: [0; 32],
         };
         if let Ok((place, _)) = RawBatch::mut_from_prefix(bytes) {
             *place = raw;

@@ -37,6 +37,7 @@ pub mod log;
 pub mod node;
 pub mod num;
 pub mod orphan;
+pub mod prov;
 pub mod record;
 pub mod superblock;
 pub mod xattr;
@@ -67,4 +68,7 @@ pub const LAYOUTS: &[Layout] = &[
     log::RawBatch::LAYOUT,
     log::RawTagBlock::LAYOUT,
     log::RawTag::LAYOUT,
+    prov::RawHead::LAYOUT,
+    prov::RawBlock::LAYOUT,
+    prov::RawRecord::LAYOUT,
 ];

@@ -1,8 +1,9 @@
 //! An inode's own record: stat, setattr, times.
 use crate::format::Inode;
 use crate::format::inode::Flags;
+use crate::format::prov::What;
 use crate::op::{Locked, Op, Touch, attr};
-use crate::variant::Variant;
+use crate::variant::{Event, Variant};
 use bento_api::{
     Attr, Committed, Errno, Evicted, FileKind, InodeNo, Platform, SetAttr, SetTime, Stop, Time, XattrName,
 };
@@ -77,6 +78,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             touch = Touch::Data;
         }
         op.put_inode(at, &mut inode, touch)?;
+        if set.size.is_some() {
+            op.tell(|_| Ok(Event::of(What::Truncate, inode.object(ino))))?;
+        }
         op.commit((attr(ino, &inode), more))
     }
 

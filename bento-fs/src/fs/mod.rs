@@ -5,18 +5,20 @@ mod attr;
 mod list;
 mod names;
 mod node;
+mod records;
 mod rename;
+mod state;
 
-use crate::format::{Corruption, HashKey, geometry};
+use crate::format::{Corruption, geometry};
 use crate::journal;
 use crate::op::{Op, Volume};
-use crate::variant::Variant;
-use bento_api::envelope::{Reader, Refused, Writer, tag};
-use bento_api::limits::base_cost;
+use crate::variant::{Recording, Variant};
+use bento_api::envelope::Refused;
+use bento_api::limits::{fits, full_cost};
 use bento_api::{
-    Allocate, Attr, Call, Committed, Cost, Cursor, DirEntry, Emit, Event, Evicted, FileBlock, FileSystem,
-    InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Platform, Rename, Seek, SetAttr,
-    StatFs, Stop, Totals, XattrName, XattrSet,
+    Allocate, Attr, Call, Caller, Committed, Cost, Cursor, DirEntry, Emit, Event, Evicted, FileBlock,
+    FileSystem, InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Platform, Rename,
+    Seek, SetAttr, StatFs, Stop, Totals, XattrName, XattrSet,
 };
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -36,10 +38,7 @@ impl<V: Variant> BentoFs<V> {
 
     /// The file system that another version was, from what it exported.
     pub fn import(bytes: &[u8]) -> Result<Self, Refused> {
-        let reader = Reader::new(bytes)?;
-        reader.require_known(&[tag::VOLUME])?;
-        let volume = import_volume(reader.section(tag::VOLUME)?).ok_or(Refused::BadSection(tag::VOLUME))?;
-        Ok(Self::new(volume))
+        state::import(bytes).map(Self::new)
     }
 
     /// What the code knows of its volume.
@@ -52,17 +51,14 @@ impl<V: Variant> BentoFs<V> {
         call: &'c mut Call<'p, P>,
         kind: OpKind,
     ) -> Result<Op<'c, 'p, P, V>, Stop> {
-        Op::begin(call, &self.volume, full_cost::<V>(kind))
+        Op::begin(call, &self.volume, cost::<V>(kind))
     }
 }
 
-/// What a kind takes, the variant's additions included.
-const fn full_cost<V: Variant>(kind: OpKind) -> Cost {
-    let base = base_cost(kind);
-    if base.credits == 0 {
-        return base;
-    }
-    Cost { credits: base.credits + V::EXTRA.credits, pages: base.pages + V::EXTRA.pages }
+/// What a kind takes in this variant.
+const fn cost<V: Variant>(kind: OpKind) -> Cost {
+    const { assert!(fits(&V::EXTRA), "the variant's operations fit the smallest log") };
+    full_cost(kind, &V::EXTRA)
 }
 
 impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
@@ -71,7 +67,7 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
     }
 
     fn cost(&self, kind: OpKind) -> Cost {
-        full_cost::<V>(kind)
+        cost::<V>(kind)
     }
 
     fn root(&self) -> InodeNo {
@@ -199,6 +195,9 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
         to: &mut [u8],
     ) -> Result<usize, Stop> {
         let mut op = self.begin(call, OpKind::Read)?;
+        if let Some(asked) = records::asked_for(ino, name) {
+            return op.answer(ino, asked, to);
+        }
         op.share(ino)?;
         let inode = op.inode(ino)?;
         op.xattr_get(ino, &inode, name, to)
@@ -212,6 +211,7 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
         value: &[u8],
         how: XattrSet,
     ) -> Result<Committed<()>, Stop> {
+        records::check_own(name)?;
         self.begin(call, OpKind::Xattr)?
             .change_xattr(ino, |op, at, inode| op.xattr_set(at, inode, name, value, how))
     }
@@ -281,6 +281,23 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
         op.seek_range(ino, &inode, from, what)
     }
 
+    fn first_write(
+        &self,
+        call: &mut Call<'_, P>,
+        caller: &Caller,
+        ino: InodeNo,
+    ) -> Result<Committed<()>, Stop> {
+        if V::RECORDING == Recording::No {
+            return Ok(Committed::unchanged(()));
+        }
+        call.caller = *caller;
+        self.begin(call, OpKind::FirstWrite)?.first_write(ino)
+    }
+
+    fn wants_first_write(&self) -> bool {
+        V::RECORDING == Recording::Yes
+    }
+
     fn statfs(&self, totals: &Totals) -> StatFs {
         let geometry = &self.volume.geometry;
         StatFs {
@@ -308,72 +325,6 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
     }
 
     fn export(&self, to: &mut [u8]) -> Result<usize, Refused> {
-        let mut bytes = [0; VOLUME_BYTES];
-        export_volume(&self.volume, &mut bytes);
-        let mut writer = Writer::new(to)?;
-        writer.section(tag::VOLUME, &bytes)?;
-        writer.section(tag::VERSION, V::NAME.as_bytes())?;
-        writer.finish()
+        state::export::<V>(&self.volume, to)
     }
-}
-
-/// Words of the volume's section.
-const VOLUME_WORDS: usize = 15;
-const VOLUME_BYTES: usize = VOLUME_WORDS * 8;
-
-/// The volume as words, in the order of its fields.
-fn export_volume(volume: &Volume, to: &mut [u8; VOLUME_BYTES]) {
-    let Volume { geometry, seed, hash_key, reserve, id, read_only } = volume;
-    let (key, _) = hash_key.0.as_chunks::<8>();
-    let key = |at: usize| key.get(at).map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let words: [u64; VOLUME_WORDS] = [
-        geometry.blocks_total,
-        geometry.groups_start.0,
-        geometry.groups.into(),
-        geometry.blocks_per_group.into(),
-        geometry.inodes_per_group.into(),
-        geometry.log_start.0,
-        geometry.log_len,
-        geometry.summary_start.0,
-        geometry.summary_len,
-        (*seed).into(),
-        key(0),
-        key(1),
-        *reserve,
-        *id,
-        u64::from(*read_only),
-    ];
-    for (place, word) in to.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *place = word.to_le_bytes();
-    }
-}
-
-fn import_volume(bytes: &[u8]) -> Option<Volume> {
-    let (words, _) = bytes.first_chunk::<VOLUME_BYTES>()?.as_chunks::<8>();
-    let word = |at: usize| words.get(at).map(|bytes| u64::from_le_bytes(*bytes));
-    let small = |at: usize| u32::try_from(word(at)?).ok();
-    let mut key = [0; 16];
-    for (place, at) in key.as_chunks_mut::<8>().0.iter_mut().zip(10..) {
-        *place = word(at)?.to_le_bytes();
-    }
-    let geometry = geometry::Geometry {
-        blocks_total: word(0)?,
-        groups_start: bento_api::BlockNo(word(1)?),
-        groups: small(2)?,
-        blocks_per_group: small(3)?,
-        inodes_per_group: small(4)?,
-        log_start: bento_api::BlockNo(word(5)?),
-        log_len: word(6)?,
-        summary_start: bento_api::BlockNo(word(7)?),
-        summary_len: word(8)?,
-    };
-    geometry.check().ok()?;
-    Some(Volume {
-        geometry,
-        seed: small(9)?,
-        hash_key: HashKey(key),
-        reserve: word(12)?,
-        id: word(13)?,
-        read_only: word(14)? != 0,
-    })
 }

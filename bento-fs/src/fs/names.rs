@@ -2,11 +2,14 @@
 //!
 //! Each operation is: lock, look, change, commit.
 use super::node::fill;
+use crate::format::prov::What;
 use crate::format::{Corruption, Inode};
 use crate::op::{Locked, Op, Touch, attr};
-use crate::variant::{Fault, Variant};
+use crate::variant::{Event, Fault, Variant};
 use bento_api::{Attr, BlockNo, Committed, Errno, FileKind, GroupNo, InodeNo, Name, NewNode, Platform, Stop};
 
+/// Marks the cursor of a create that is done and not recorded: a seeded fault.
+const LATE: u64 = 0x4c41_5445;
 /// Links of an inode, at most.
 const MAX_LINKS: u32 = u32::MAX - 1;
 
@@ -106,7 +109,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let kind = kind.ok_or(Errno::Invalid)?;
         let (dir, _) = op.lock_first([dir, InodeNo(0)])?;
         let mut parent = op.live_directory(dir.no())?;
-        if op.dir_find(dir.no(), &parent, name)?.is_some() {
+        if let Some(found) = op.dir_find(dir.no(), &parent, name)? {
+            if V::FAULT == Fault::LateRecord && op.is_to_record() {
+                let inode = op.named(found.ino)?;
+                op.tell(|_| Ok(Event::named(What::Create, inode.object(found.ino), dir.no(), name)))?;
+                return op.commit(attr(found.ino, &inode));
+            }
             return Err(Errno::Exists.into());
         }
         if kind == FileKind::Directory && parent.nlink >= MAX_LINKS {
@@ -123,7 +131,23 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         op.put_inode(child, &mut inode, Touch::Data)?;
         op.put_parent(dir, &mut parent)?;
+        if V::FAULT == Fault::LateRecord {
+            return op.record_later();
+        }
+        op.tell(|_| Ok(Event::named(What::Create, inode.object(child.no()), dir.no(), name)))?;
         op.commit(attr(child.no(), &inode))
+    }
+
+    /// The seeded fault: the create in a transaction of its own; the next attempt finds it, and records it.
+    fn record_later<T>(self) -> Result<Committed<T>, Stop> {
+        let platform = self.platform();
+        let _ = self.commit(())?;
+        platform.set_cursor([LATE, 0, 0, 0, 0, 0, 0, 0]);
+        Err(bento_api::Wait::Again.into())
+    }
+
+    fn is_to_record(&self) -> bool {
+        self.platform().cursor().first() == Some(&LATE)
     }
 
     pub(super) fn tmpfile(self, dir: InodeNo, node: &NewNode<'_>) -> Result<Committed<Attr>, Stop> {
@@ -137,6 +161,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         inode.nlink = 0;
         op.orphan_add(child, &mut inode)?;
         op.put_inode(child, &mut inode, Touch::Data)?;
+        op.tell(|_| Ok(Event::of(What::TmpFile, inode.object(child.no()))))?;
         op.commit(attr(child.no(), &inode))
     }
 
@@ -163,6 +188,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         op.dir_insert(dir, &mut parent, name, ino, kind.dirent_type())?;
         op.put_inode(file, &mut inode, Touch::Data)?;
         op.put_parent(dir, &mut parent)?;
+        op.tell(|_| Ok(Event::named(What::Link, inode.object(ino), dir.no(), name)))?;
         op.commit(attr(ino, &inode))
     }
 
@@ -198,6 +224,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         op.dir_remove(dir, &mut parent, name, &found)?;
         op.drop_link(child, &mut inode)?;
         op.put_parent(dir, &mut parent)?;
+        op.tell(|_| Ok(Event::named(What::Unlink, inode.object(child.no()), dir.no(), name)))?;
         op.commit(attr(child.no(), &inode))
     }
 }

@@ -7,9 +7,10 @@
 //! One transaction: the old name or the new one, never both, never neither.
 use super::node::fill;
 use crate::dir::Found;
+use crate::format::prov::{Entry, What};
 use crate::format::{Corruption, Inode};
 use crate::op::{Locked, Op, Touch, attr};
-use crate::variant::{Fault, Variant};
+use crate::variant::{Event, Fault, Recording, Variant};
 use bento_api::{
     Attr, BlockNo, Committed, Errno, FileKind, InodeNo, Name, NewNode, Platform, Rename, Stop, Wait,
 };
@@ -150,6 +151,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let source = from.found.ok_or(Errno::NotFound)?;
         let directory = op.adopt(moved, &to)?;
         let lost = op.displace(directory, &mut parents, &to, replaced)?;
+        let other = lost.map(|lost| (lost.ino, lost.generation));
         let kind = source.kind;
         if V::FAULT == Fault::SplitRename {
             // The seeded fault: the new name in a transaction of its own; the next attempt finds both, and removes one.
@@ -169,6 +171,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             parents.to().nlink = parents.to().nlink.saturating_add(1);
         }
         op.put_parents(&from, &to, &mut parents)?;
+        op.tell_move(What::Rename, &from, &to, (moved.no(), other), how)?;
         if directory && from.dir != to.dir {
             op.platform().raise_tree_version();
         }
@@ -248,10 +251,37 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             parents.to().nlink = parents.to().nlink.saturating_add(less).saturating_sub(more);
         }
         op.put_parents(&from, &to, &mut parents)?;
+        let other = op.other(target.ino)?;
+        op.tell_move(What::Exchange, &from, &to, (source.ino, other), Rename::Exchange)?;
         if (source_dir || target_dir) && from.dir != to.dir {
             op.platform().raise_tree_version();
         }
         op.commit(None)
+    }
+
+    /// The generation of an exchanged inode, if somebody wants to record it.
+    fn other(&self, ino: InodeNo) -> Result<Option<(InodeNo, u32)>, Stop> {
+        match V::RECORDING {
+            Recording::No => Ok(None),
+            Recording::Yes => Ok(Some((ino, self.named(ino)?.generation))),
+        }
+    }
+
+    #[inline(never)] // an inode is large, and rename is deep
+    fn tell_move(
+        &mut self,
+        what: What,
+        from: &End<'_>,
+        to: &End<'_>,
+        (moved, other): (InodeNo, Option<(InodeNo, u32)>),
+        how: Rename,
+    ) -> Result<(), Stop> {
+        self.tell(|op| {
+            let object = op.named(moved)?.object(moved);
+            let to = Entry { dir: to.dir.no(), name: to.name.bytes() };
+            let whiteout = how == Rename::Whiteout;
+            Ok(Event { to, other, whiteout, ..Event::named(what, object, from.dir.no(), from.name) })
+        })
     }
 
     fn put_parents(&mut self, from: &End<'_>, to: &End<'_>, parents: &mut Parents) -> Result<(), Stop> {

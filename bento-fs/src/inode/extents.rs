@@ -6,7 +6,7 @@
 //! # Crash
 //! Part of the operation's transaction: map, bitmap and block count change together.
 use crate::bitmap::Reserve;
-use crate::format::geometry::ORPHANS;
+use crate::format::geometry::{ORPHANS, PROVENANCE};
 use crate::format::node::Tree;
 use crate::format::record::{Extent, MAX_EXTENT, Record};
 use crate::format::{Corruption, Inode};
@@ -63,7 +63,7 @@ fn with_root<R>(inode: &mut Inode, reserve: Reserve, f: impl FnOnce(&mut Root<'_
 }
 
 /// Where a file block of an extent lies.
-pub(super) fn block_in(extent: &Extent, file: FileBlock) -> BlockNo {
+pub(crate) fn block_in(extent: &Extent, file: FileBlock) -> BlockNo {
     BlockNo(extent.start.0.saturating_add(file.0.saturating_sub(extent.file.0)))
 }
 
@@ -74,7 +74,7 @@ fn part(whole: &Extent, from: FileBlock, to: FileBlock) -> Extent {
 }
 
 /// The device block behind an extent.
-pub(super) fn device_end(extent: &Extent) -> BlockNo {
+pub(crate) fn device_end(extent: &Extent) -> BlockNo {
     BlockNo(extent.start.0.saturating_add(extent.len.into()))
 }
 
@@ -177,8 +177,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         inode: &mut Inode,
         extent: Extent,
     ) -> Result<(), Stop> {
-        // The file of orphan slots grows for unlink, which must work on a full volume.
-        let reserve = if owner.no() == ORPHANS { Reserve::Use } else { Reserve::Keep };
+        // The files of orphan slots and of records grow for unlink, which must work on a full volume.
+        let reserve = if matches!(owner.no(), ORPHANS | PROVENANCE) { Reserve::Use } else { Reserve::Keep };
         self.insert_all(owner, inode, extent, reserve)
     }
 

@@ -44,6 +44,7 @@ impl<P: Platform> Drive<'_, P> {
             tail_at: last.end(),
             prev_crc: last.crc.get(),
             totals: last.totals(),
+            unrecorded: last.unrecorded.get(),
         };
         let Some(slot) = self.geometry().log_slot(header.slot()) else { return self.die() };
         if V::FAULT != Fault::NoCheckpointFlush {

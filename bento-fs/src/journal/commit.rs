@@ -5,7 +5,7 @@ use crate::format::block;
 use crate::format::log::{
     self, BatchHeader, Tag, TagArea, TagKind, Totals, epoch_seed, record_blocks, tag_blocks, tag_place,
 };
-use crate::variant::{Fault, Variant};
+use crate::variant::{Fault, Recording, Variant};
 use bento_api::limits::DRIVE_STEP;
 use bento_api::{BatchSeq, BlockNo, Event, Platform, Seal, Then};
 
@@ -26,7 +26,14 @@ impl<P: Platform> Drive<'_, P> {
         };
         let totals =
             Totals { free_blocks: totals.blocks, free_inodes: totals.inodes, orphans: totals.orphans };
-        self.state.push(Live::new(seq, self.state.head.get(), copies, totals));
+        // A batch may hold changes of the version before, which this one was told of.
+        let without = match V::RECORDING {
+            Recording::No => self.volume.life,
+            Recording::Yes => self.volume.unrecorded,
+        };
+        let unrecorded = self.state.unrecorded.get().max(without.word());
+        self.state.unrecorded.set(unrecorded);
+        self.state.push(Live::new(seq, self.state.head.get(), copies, totals, unrecorded));
         self.state.building = seq.0.into();
         self.state.built.set(0);
         self.state.tags_crc.set(epoch_seed(self.state.epoch.get()));
@@ -122,6 +129,7 @@ impl<P: Platform> Drive<'_, P> {
             totals: live.totals(),
             time: self.platform.now().seconds,
             tags_crc,
+            unrecorded: live.unrecorded.get(),
         };
         let crc = self.platform.tag_page(0, |bytes| header.seal(bytes));
         let Some(at) = self.log_block(live.at.get()) else { return self.die() };

@@ -70,6 +70,7 @@ pub(crate) fn recover<V: Variant>(
         tail_at: replay.next_at,
         prev_crc: replay.last_crc,
         totals: replay.totals,
+        unrecorded: replay.unrecorded,
     };
     let slot =
         volume.geometry.log_slot(header.slot()).ok_or(Errno::Corrupt(Corruption::SuperblockLog.into()))?;

@@ -46,6 +46,8 @@ pub struct Replay {
     pub last_crc: u32,
     /// Totals after the last whole batch.
     pub totals: Totals,
+    /// The last life up to that batch whose changes have no provenance records, as one number.
+    pub unrecorded: u64,
     /// Whole batches in the log.
     pub batches: u64,
     /// A batch that was durable is damaged: what follows it is lost unless fsck decides otherwise.
@@ -87,6 +89,7 @@ pub(crate) fn newest(
         next_at: header.tail_at,
         last_crc: header.prev_crc,
         totals: header.totals,
+        unrecorded: header.unrecorded,
         batches: 0,
         damaged: None,
     })
@@ -114,6 +117,7 @@ pub(crate) fn walk(
         replay.next_at = replay.next_at.saturating_add(batch.blocks());
         replay.last_crc = batch.crc;
         replay.totals = batch.totals;
+        replay.unrecorded = batch.unrecorded;
         replay.batches = replay.batches.saturating_add(1);
     }
     replay.damaged = scan.damage_behind(replay.next)?;

@@ -25,11 +25,14 @@ pub(crate) struct Live {
     free_blocks: U64,
     free_inodes: U64,
     orphans: U64,
+    /// The last life up to it that kept no records.
+    pub unrecorded: U64,
 }
 
 impl Live {
-    pub(crate) fn new(seq: BatchSeq, at: u64, copies: u32, totals: Totals) -> Self {
+    pub(crate) fn new(seq: BatchSeq, at: u64, copies: u32, totals: Totals, unrecorded: u64) -> Self {
         Self {
+            unrecorded: unrecorded.into(),
             seq: seq.0.into(),
             at: at.into(),
             copies: copies.into(),
@@ -79,6 +82,8 @@ pub(crate) struct State {
     pub tags_crc: U32,
     /// The batch up to which a checkpoint writes homes; 0: none.
     pub homing: U64,
+    /// The last life that changed the volume and kept no records.
+    pub unrecorded: U64,
     live: [Live; LIVE],
 }
 const _: () = assert!(size_of::<State>() <= JOURNAL_STATE);
@@ -94,6 +99,7 @@ impl State {
         state.head.set(header.tail_at);
         state.last_crc.set(header.prev_crc);
         state.home_crc.set(header.prev_crc);
+        state.unrecorded.set(header.unrecorded);
         state
     }
 

@@ -28,7 +28,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         self.call.locks.iter().find(|(held, _)| *held == ino).map(|(_, mode)| *mode)
     }
 
-    fn take(&mut self, ino: InodeNo, mode: Mode) -> Result<(), Stop> {
+    pub(super) fn take(&mut self, ino: InodeNo, mode: Mode) -> Result<(), Stop> {
         self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
         self.platform().lock(ino, mode)?;
         self.call.locks.push((ino, mode))?;

@@ -8,17 +8,20 @@
 //! page; *bits and counters* are claims, which commute (see [`crate::bitmap`]).
 //!
 //! # Locking
-//! Inode locks are taken in order of number and kept until the platform ends the attempt, after the merge. A lock is
-//! shown as a [`Locked`]; values are copied in and out, so nothing here borrows anything for long.
+//! Inode locks are taken in order of number and kept until the platform ends the attempt, after the merge; that of the
+//! provenance log comes last (see `hook`). A lock is shown as a [`Locked`]; values are copied in and out, so nothing
+//! here borrows anything for long.
 //!
 //! # Crash
 //! The batch holds all of an operation or none of it.
 mod block;
 mod commit;
+mod hook;
 mod lock;
 mod record;
 
 pub(crate) use block::Draft;
+pub use hook::RecordLog;
 pub(crate) use lock::Locked;
 pub(crate) use record::{Touch, attr, decode_device};
 
@@ -42,6 +45,34 @@ pub struct Volume {
     pub id: u64,
     /// Whether nothing may be changed.
     pub read_only: bool,
+    /// The machine's boot id, for records; zeros if it is unknown.
+    pub boot: [u8; 16],
+    /// Which version of which mount this is.
+    pub life: Life,
+    /// The last one that changed the volume and kept no records, as far as this one knows.
+    pub unrecorded: Life,
+}
+
+/// One version of the file system in one mount: they follow each other in this order over the life of the volume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life {
+    /// The volume's mount count; 0: none.
+    pub mount: u32,
+    /// How often the code was replaced since that mount.
+    pub takeover: u32,
+}
+
+impl Life {
+    /// Both in one number, in the same order.
+    pub fn word(self) -> u64 {
+        u64::from(self.mount) << 32 | u64::from(self.takeover)
+    }
+
+    /// From that number.
+    pub fn of_word(word: u64) -> Self {
+        let part = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+        Self { mount: part(word >> 32), takeover: part(word) }
+    }
 }
 
 /// The transaction. It is small and may be moved: all its tables lie in the call.

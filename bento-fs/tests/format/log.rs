@@ -11,7 +11,15 @@ const EPOCH: u64 = 0x0123_4567_89ab_cdef;
 
 fn header() -> LogHeader {
     let totals = Totals { free_blocks: 1, free_inodes: 2, orphans: 3 };
-    LogHeader { counter: 4, epoch: EPOCH, tail_seq: BatchSeq(5), tail_at: 6, prev_crc: 7, totals }
+    LogHeader {
+        counter: 4,
+        epoch: EPOCH,
+        tail_seq: BatchSeq(5),
+        tail_at: 6,
+        prev_crc: 7,
+        totals,
+        unrecorded: 8,
+    }
 }
 
 #[test]
@@ -82,6 +90,7 @@ fn record(copies: u32) -> (BatchHeader, [u8; BLOCK], Vec<[u8; BLOCK]>) {
         copies,
         tags_crc,
         time: -1,
+        unrecorded: 3 << 32 | 1,
         ..BatchHeader::default()
     };
     header.seal(&mut header_block);

@@ -5,6 +5,7 @@ mod document;
 mod hash;
 mod inode;
 mod log;
+mod prov;
 mod tree;
 mod volume;
 mod xattr;

@@ -1,11 +1,13 @@
 //! Work goes on after a recovery: everything can be used, everything can be removed, and then nothing is missing.
 
-use bento_api::{FileKind, GroupNo};
+use bento_api::{BLOCK, Disk, FileKind, GroupNo};
 use bento_fs::Space;
+use bento_fs::format::Inode;
+use bento_fs::format::geometry::PROVENANCE;
 use bento_fs::format::group::Summary;
 
 use super::recovered::check;
-use crate::disk::Image;
+use crate::disk::{Image, Recorder};
 use crate::host::actor::Pace;
 use crate::host::build::MADE;
 use crate::host::{Actor, Base, Stage, steps};
@@ -68,6 +70,19 @@ fn below(dir: &[u8], name: &str) -> Path {
     })
 }
 
+/// Blocks that the provenance log took since the volume was new.
+fn log_growth(stage: &Stage, base: &Base) -> Result<u64, String> {
+    let blocks = |disk: &dyn Disk| -> Result<u64, String> {
+        let (no, at) = base.volume.geometry.inode_place(PROVENANCE).ok_or("there is no inode 5")?;
+        let mut bytes = [0; BLOCK];
+        disk.read(no, &mut bytes).map_err(|errno| format!("block {no}: {errno:?}"))?;
+        let inode = Inode::decode(bytes.get(at..).unwrap_or_default(), PROVENANCE, base.volume.seed);
+        Ok(inode.map_err(|what| what.to_string())?.blocks)
+    };
+    let before = blocks(&Recorder::new(base.image.clone()))?;
+    Ok(blocks(&*stage.device)?.saturating_sub(before))
+}
+
 /// Unmounts, and compares with a volume that nobody used.
 fn end(stage: &Stage, base: &Base) -> Result<(), String> {
     let clean = stage.mount.unmount().map_err(|errno| format!("unmount: {errno:?}"))?;
@@ -75,7 +90,8 @@ fn end(stage: &Stage, base: &Base) -> Result<(), String> {
         return Err("unmount left something in the log".to_owned());
     }
     let containers = stage.mount.containers();
-    let (now, new) = (containers.totals(), base.mounted.totals);
+    let (now, mut new) = (containers.totals(), base.mounted.totals);
+    new.blocks -= log_growth(stage, base)?;
     if now != new {
         return Err(format!("with everything removed {now:?} is free, of {new:?}"));
     }

@@ -10,6 +10,8 @@ use bento_api::{
     Errno, Extent, Fetch, FileBlock, FileKind, FileSystem, Freed, GroupNo, InodeNo, IoList, Map, MapKind,
     Mode, Placement, PlacementId, Platform, Run, Seal, Slot, Stop, Time, Totals, Wait, XattrName,
 };
+use bento_fs::format::geometry::ROOT;
+use bento_fs::format::prov::LIMITS;
 use bento_fs::{BentoFs, Variant, Volume};
 use thiserror::Error;
 
@@ -307,6 +309,8 @@ pub struct Walked {
     pub tree: Tree,
     /// Data blocks by path of the first name: block of the file, block of the device.
     pub data: BTreeMap<Vec<u8>, Vec<(u64, u64)>>,
+    /// The record blocks of the provenance log.
+    pub log: Vec<Bytes>,
 }
 
 impl Walked {
@@ -371,8 +375,7 @@ pub fn walk<V: Variant>(
         walked: Walked::default(),
         seen: BTreeMap::new(),
     };
-    let root = bento_fs::format::geometry::ROOT;
-    let mut left = vec![(Vec::new(), root)];
+    let mut left = vec![(Vec::new(), ROOT)];
     while let Some((path, ino)) = left.pop() {
         let node = walk.node(&path, ino)?;
         if node.kind == FileKind::Directory {
@@ -384,6 +387,7 @@ pub fn walk<V: Variant>(
         }
     }
     hide_lost_and_found(&mut walk.walked.tree);
+    walk.walked.log = walk.log()?;
     Ok(walk.walked)
 }
 
@@ -484,6 +488,23 @@ impl<'d, V: Variant> Walk<'d, V> {
             xattrs.insert(name.to_vec(), value);
         }
         Ok(xattrs)
+    }
+
+    /// The record blocks of the provenance log, if there is one.
+    fn log(&self) -> Result<Vec<Bytes>, Unreadable> {
+        let mut blocks = Vec::new();
+        for number in 1..=*LIMITS.end() {
+            let (path, mut bytes) = (format!("trusted.bento.prov.{number}"), [0; BLOCK]);
+            let name =
+                XattrName::new(path.as_bytes()).map_err(|errno| self.unreadable(path.as_bytes(), errno))?;
+            let read = self.entry(path.as_bytes(), |fs, call| fs.getxattr(call, ROOT, name, &mut bytes));
+            match read {
+                Ok(_) => blocks.push(bytes),
+                Err(Unreadable { errno: Errno::NoAttribute, .. }) => break,
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(blocks)
     }
 
     /// Where a file's data lies.

@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bento_api::{BlockNo, Bytes, Disk, Errno, Mounted};
-use bento_fs::Space;
 use bento_fs::format::Geometry;
 use bento_fs::format::geometry::SUPERBLOCK;
+use bento_fs::{Recording, Space};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
-use super::afterlife;
 use super::reader::{Checksums, Unreadable, Walked};
+use super::{afterlife, records};
 use crate::disk::{Content, CrashDisk, Point};
 use crate::host::Base;
 use crate::host::build::MADE;
@@ -34,6 +34,9 @@ pub enum Finding {
     /// It shows a state that it must not.
     #[error("{0}")]
     State(#[from] Violation),
+    /// Names and provenance do not agree.
+    #[error("names and provenance do not agree: {0}")]
+    Records(String),
     /// A second recovery changed something.
     #[error("a second recovery is not idle: {0}")]
     SecondRecovery(String),
@@ -50,6 +53,7 @@ impl Finding {
             Finding::Fsck(_) => "fsck",
             Finding::Unreadable(_) => "read",
             Finding::State(_) => "state",
+            Finding::Records(_) => "records",
             Finding::SecondRecovery(_) => "second-recovery",
             Finding::Work(_) => "work",
         }
@@ -212,6 +216,9 @@ impl<'b> Examiner<'b> {
         check(&settled)?;
         let contents = |no: u64| settled.content(no);
         let walked = (self.base.build.walk)(self.base.volume, &contents, Checksums::Verify)?;
+        if self.base.build.recording == Recording::Yes {
+            records::agree(&walked).map_err(Finding::Records)?;
+        }
         let trees = fill(&walked, disk, data)?;
         self.recover_again(&settled, life + 1, mounted)?;
         self.until_work += 1;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bento_crashmonkey::ace::Generator;
 use bento_crashmonkey::ace::bounds::Profile;
 use bento_crashmonkey::check::Examiner;
-use bento_crashmonkey::host::{Base, Build, FAULTY, PLAIN};
+use bento_crashmonkey::host::{Base, Build, FAULTY, PLAIN, PROV};
 use bento_crashmonkey::jlang::Workload;
 use bento_crashmonkey::run::execute::listing;
 use bento_crashmonkey::run::{Batch, Crashes, Failure, Homing, Limits, Mode, Results, execute};
@@ -53,7 +53,7 @@ pub struct Run {
     /// Stop after so many failures.
     #[arg(long, value_name = "N", default_value_t = 20)]
     max_failures: usize,
-    /// Seed this fault into the file system.
+    /// Seed this fault into the file system; or run the provenance variant, `prov`.
     #[arg(long, value_name = "FAULT")]
     fault: Option<String>,
     /// Write each failure to a file here, for `replay`.
@@ -76,6 +76,7 @@ pub struct Replay {
 pub fn build(name: Option<&str>) -> Result<&'static Build> {
     match name {
         None | Some("plain") => Ok(&PLAIN),
+        Some("prov") => Ok(&PROV),
         Some(name) => FAULTY.iter().find(|build| build.name == name).ok_or_else(|| {
             let all: Vec<&str> = FAULTY.iter().map(|build| build.name).collect();
             anyhow!("there is no fault {name}; there are {}", all.join(", "))

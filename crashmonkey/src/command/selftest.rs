@@ -27,7 +27,8 @@ pub fn selftest(args: &Selftest) -> Result<ExitCode> {
     if args.json {
         writeln!(stdout, "{}", serde_json::to_string(&verdict)?)?;
     } else {
-        let all = verdict.seeded_bugs.iter().chain(&verdict.lying_drives).chain([&verdict.plain]);
+        let all =
+            verdict.seeded_bugs.iter().chain(&verdict.lying_drives).chain([&verdict.plain, &verdict.prov]);
         for Caught { name, caught_by, first } in all {
             let ways = if caught_by.is_empty() { "nothing".to_owned() } else { caught_by.join(", ") };
             writeln!(stdout, "{name:<20} caught by {ways}")?;

@@ -1,9 +1,11 @@
 //! The file systems under test: the shipped one, and copies of it with one fault each.
 
 use bento_api::envelope::Refused;
-use bento_api::{Disk, Mounted, Time};
+use bento_api::limits::Costs;
+use bento_api::{Disk, Mounted, Platform, Stop, Time};
 use bento_fs::format::Superblock;
-use bento_fs::{BentoFs, Failed, Fault, Options, Plain, Space, Variant, Volume};
+use bento_fs::{BentoFs, Event, Failed, Fault, Options, Plain, RecordLog, Recording, Space, Variant, Volume};
+use bento_prov::Prov;
 use bento_user::run::Core;
 
 use crate::check::reader::{self, Checksums, Contents, Walked};
@@ -18,6 +20,8 @@ pub struct Build {
     pub name: &'static str,
     /// What is wrong with it.
     pub fault: Fault,
+    /// Whether it keeps records of what is done.
+    pub recording: Recording,
     /// Brings a volume back.
     pub mount: fn(&dyn Disk, &Options, &mut Space) -> Brought,
     /// Starts on a mounted volume.
@@ -40,6 +44,7 @@ const fn build<V: Variant, Other: Variant>(name: &'static str) -> Build {
     Build {
         name,
         fault: V::FAULT,
+        recording: V::RECORDING,
         mount: bento_fs::mount::<V>,
         start: start::<V>,
         other: import::<Other>,
@@ -49,6 +54,35 @@ const fn build<V: Variant, Other: Variant>(name: &'static str) -> Build {
 
 /// The file system as it is shipped.
 pub const PLAIN: Build = build::<Plain, bento_user::versions::Second>("plain");
+
+macro_rules! recording {
+    ($($variant:ident: $fault:expr, $doc:literal;)*) => { $(
+        #[doc = $doc]
+        #[derive(Debug)]
+        struct $variant;
+        impl Variant for $variant {
+            const NAME: &'static str = concat!("bento-prov, ", stringify!($variant));
+            const RECORDING: Recording = Recording::Yes;
+            const EXTRA: Costs = bento_prov::EXTRA;
+            const FAULT: Fault = $fault;
+
+            fn record<P: Platform>(
+                log: &mut RecordLog<'_, '_, '_, P, Self>,
+                event: &Event<'_>,
+            ) -> Result<(), Stop> {
+                bento_prov::append(log, event)
+            }
+        }
+    )* };
+}
+
+recording! {
+    NextProv: Fault::None, "A second version of the provenance variant, to take over from the first.";
+    LateRecord: Fault::LateRecord, "The provenance variant with [`Fault::LateRecord`].";
+}
+
+/// The provenance variant as it is shipped.
+pub const PROV: Build = build::<Prov, NextProv>("prov");
 
 macro_rules! faulty {
     ($($variant:ident),* $(,)?) => {
@@ -62,7 +96,10 @@ macro_rules! faulty {
             }
         )*
         /// One build for each fault that can be seeded.
-        pub const FAULTY: &[Build] = &[$(build::<$variant, $variant>(stringify!($variant))),*];
+        pub const FAULTY: &[Build] = &[
+            build::<LateRecord, LateRecord>("LateRecord"),
+            $(build::<$variant, $variant>(stringify!($variant))),*
+        ];
     };
 }
 

@@ -53,11 +53,22 @@ impl Actor<'_> {
         self.entry(OpKind::Read, |fs, call| fs.getattr(call, ino)).await
     }
 
+    /// Tells a version that wants to know of it that a file is written to: each write is that of an open of its own.
+    async fn tell_first_write(&mut self, ino: InodeNo) -> Result<(), Errno> {
+        if !self.stage.mount.with_core(|fs| fs.wants_first_write()) {
+            return Ok(());
+        }
+        let caller = self.call.caller();
+        let _ = self.entry(OpKind::FirstWrite, |fs, call| fs.first_write(call, &caller, ino)).await?;
+        Ok(())
+    }
+
     /// Writes the operation's own bytes.
     pub(super) async fn write(&mut self, ino: InodeNo, op: OpId, at: At, len: u32) -> Result<(), Errno> {
         if len == 0 {
             return regular(&self.attr(ino).await?);
         }
+        self.tell_first_write(ino).await?;
         let _alone = self.lock_data(ino).await;
         let offset = match at {
             At::Offset(offset) => offset,

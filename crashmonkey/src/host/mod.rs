@@ -18,7 +18,7 @@ pub mod volume;
 pub mod watched;
 
 pub use actor::{Actor, Stage};
-pub use build::{Build, FAULTY, PLAIN};
+pub use build::{Build, FAULTY, PLAIN, PROV};
 pub use device::RecordingDevice;
 pub use story::Story;
 pub use volume::Base;

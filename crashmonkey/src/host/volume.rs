@@ -36,7 +36,7 @@ pub struct Base {
 
 /// How a volume is mounted in its `life`-th life: each has an epoch of its own.
 pub fn options(life: u64, now: Time) -> bento_fs::Options {
-    bento_fs::Options { read_only: false, epoch: EPOCH + life, now }
+    bento_fs::Options { read_only: false, epoch: EPOCH + life, now, boot: *b"crashmonkey-boot" }
 }
 
 /// Makes a volume on a disk.

@@ -1,5 +1,5 @@
 //! Whether crash testing has teeth: every fault that can be seeded into the file system, and every lie of a drive, must be
-//! caught, and the plain file system must pass everything that catches them.
+//! caught, and the plain file system and the provenance variant must pass everything that catches them.
 
 mod workloads;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::check::Examiner;
 use crate::disk::{Counts, Lie};
 use crate::explore;
-use crate::host::{Base, Build, FAULTY, PLAIN};
+use crate::host::{Base, Build, FAULTY, PLAIN, PROV};
 use crate::jlang::Workload;
 use crate::run::{Batch, Crashes, Homing, Limits, Mode, execute};
 
@@ -66,6 +66,8 @@ pub struct Verdict {
     pub seeded_bugs: Vec<Caught>,
     /// What the plain file system failed: nothing.
     pub plain: Caught,
+    /// What the provenance variant failed: nothing.
+    pub prov: Caught,
     /// Drives that ignore flushes: not the file system's fault, but they must be noticed.
     pub lying_drives: Vec<Caught>,
 }
@@ -77,6 +79,7 @@ impl Verdict {
         self.seeded_bugs.iter().all(caught)
             && self.lying_drives.iter().all(caught)
             && self.plain.caught_by.is_empty()
+            && self.prov.caught_by.is_empty()
     }
 }
 
@@ -102,7 +105,8 @@ pub fn selftest(effort: Effort) -> Result<Verdict, String> {
         plain.caught_by.push("full log");
         plain.first.get_or_insert(first);
     }
-    Ok(Verdict { seeded_bugs, plain, lying_drives: lying_drives(&workloads)? })
+    let prov = hunt(&PROV, &workloads, Effort { every_way: true, ..effort })?;
+    Ok(Verdict { seeded_bugs, plain, prov, lying_drives: lying_drives(&workloads)? })
 }
 
 fn hunt(build: &'static Build, workloads: &[Workload], effort: Effort) -> Result<Caught, String> {

@@ -6,7 +6,7 @@ use bento_memfs::Memfs;
 use bento_user::containers::{Containers, Options, system_time};
 use bento_user::device::{Medium, RamDevice};
 use bento_user::fuse::mount::{Detach, Mount as Attached, MountOptions, mount};
-use bento_user::fuse::{Connection, InitConfig, Server, ServerOptions, prime};
+use bento_user::fuse::{Connection, InitConfig, Opens, Server, ServerOptions, prime};
 use bento_user::run::Mount;
 use bento_user::server::{Bento, Served};
 use bento_user::session::SessionError;
@@ -69,8 +69,8 @@ fn serve(arguments: &Arguments) -> Result<()> {
     let (device, attached) = mount(dir, &MountOptions::image("memfs"))?;
     let attached = Arc::new(attached);
     let connection = Connection::handshake(device, &InitConfig::default())?;
-    let server = Server::start(connection, Bento::new(served), ServerOptions::default())?;
-    prime::prime(dir).context("the new mount does not answer")?;
+    let server = Server::start(connection, Bento::new(served, Opens::Stateless), ServerOptions::default())?;
+    prime::prime(dir, Opens::Stateless).context("the new mount does not answer")?;
     // As for Bento's own mounts, which it is to be compared with; without it reads are only slower.
     let _ = attached.set_read_ahead(1024);
     unmount_at(signals, attached)?;

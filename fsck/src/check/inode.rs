@@ -5,7 +5,7 @@ use super::walk::{Mode, Run};
 use crate::report::Problem;
 use bento_api::{BLOCK_BYTES, BlockNo, FileKind, InodeNo};
 use bento_fs::format::dirent::{FREE_MAP_ENTRIES, FREE_MAP_START};
-use bento_fs::format::geometry::{FIRST_INODE, ORPHANS, ROOT};
+use bento_fs::format::geometry::{FIRST_INODE, ORPHANS, PROVENANCE, ROOT};
 use bento_fs::format::inode::{Inode, RootKind};
 use bento_fs::format::record::Extent;
 use bento_fs::format::xattr::{Namespace, block_area, check_block, xattrs};
@@ -76,12 +76,13 @@ impl Check<'_> {
                 end <= blocks || file >= FREE_MAP_START && end <= FREE_MAP_START.saturating_add(maps)
             }
             FileKind::Symlink => end <= inode.size.div_ceil(TARGET_BYTES),
-            _ if ino == ORPHANS => end <= blocks,
+            _ if matches!(ino, ORPHANS | PROVENANCE) => end <= blocks,
             _ => return,
         };
         let problem = |what| Problem::new(what).ino(ino).run(extent.start, extent.len.into());
         if !in_place {
-            self.problem(problem(Corruption::ExtentPlace));
+            let is_log = ino == PROVENANCE;
+            self.problem(problem(if is_log { Corruption::ProvPlace } else { Corruption::ExtentPlace }));
         }
         if extent.unwritten {
             self.problem(problem(Corruption::ExtentUnwritten));

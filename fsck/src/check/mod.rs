@@ -2,7 +2,7 @@
 //!
 //! 0. Superblock, copies, log: from here on the volume is read as recovery would leave it.
 //! 1. Groups: allocation blocks, every inode record, everything that each inode holds. Then, if blocks were claimed
-//!    twice, once more to tell by whom.
+//!    twice, once more to tell by whom. The provenance log.
 //! 2. Directories: every entry, both ways with the index, the free map.
 //! 3. Connectivity: every directory's way to the root.
 //! 4. Link counts and orphans.
@@ -19,6 +19,7 @@ mod log;
 mod maps;
 mod orphans;
 mod paths;
+mod prov;
 mod record;
 mod superblock;
 mod totals;
@@ -126,6 +127,7 @@ impl<'a> Check<'a> {
         if self.shared.any() {
             self.shared_blocks()?;
         }
+        self.provenance();
         self.directories()?;
         self.connectivity()?;
         self.links()?;

@@ -68,6 +68,7 @@ fn header_block(volume: &Volume, places: &Places, first: u16) -> BlockNo {
         701 => volume.inode(places.xattrs).xattr_block.unwrap(),
         801 => volume.orphan_block(),
         901 => volume.geometry().summary_start,
+        1001 => volume.log_file(1),
         _ => panic!("no kind of block"),
     }
 }
@@ -127,7 +128,7 @@ fn each_problem_number_is_found_by_the_corruption_that_it_names() {
 #[test]
 fn each_block_with_a_header_is_refused_for_each_field_of_it() {
     let (rich, places) = Volume::rich();
-    for first in [301, 421, 501, 601, 621, 641, 701, 801, 901] {
+    for first in [301, 421, 501, 601, 621, 641, 701, 801, 901, 1001] {
         let no = header_block(&rich, &places, first);
         let damages: [fn(&Volume, BlockNo); 4] = [
             |volume, no| volume.edit(no, |bytes| bytes[4] ^= 1),
@@ -156,7 +157,7 @@ const OTHERS: [Corruption; 2] = [Corruption::InodeNumber, Corruption::DirPlace];
 #[test]
 fn every_problem_number_has_a_case() {
     let mut tested: BTreeSet<Corruption> = cases::all().iter().map(|case| case.what).chain(OTHERS).collect();
-    for first in [301, 421, 501, 601, 621, 641, 701, 801, 901] {
+    for first in [301, 421, 501, 601, 621, 641, 701, 801, 901, 1001] {
         tested.extend((first..first + 4).map(|code| Corruption::from_code(code).unwrap()));
     }
     let untested: Vec<_> = Corruption::ALL.iter().filter(|what| !tested.contains(what)).collect();

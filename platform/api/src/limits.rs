@@ -72,10 +72,12 @@ pub enum OpKind {
     Evict = 12,
     /// Writes an inode's times.
     Times = 13,
+    /// Tells a variant that records of the first write of an open file; costs nothing else.
+    FirstWrite = 14,
 }
 
 /// Every kind, in order of number.
-pub const OP_KINDS: [OpKind; 14] = [
+pub const OP_KINDS: [OpKind; 15] = [
     OpKind::Read,
     OpKind::Place,
     OpKind::ReadDir,
@@ -90,6 +92,7 @@ pub const OP_KINDS: [OpKind; 14] = [
     OpKind::Allocate,
     OpKind::Evict,
     OpKind::Times,
+    OpKind::FirstWrite,
 ];
 
 /// What an operation takes before the gate.
@@ -101,6 +104,15 @@ pub struct Cost {
     /// Reserve pages that it uses at most.
     pub pages: u32,
 }
+
+/// Costs by kind, as a variant adds them.
+pub type Costs = [Cost; OP_KINDS.len()];
+
+/// What a variant adds that adds nothing.
+pub const NO_COSTS: Costs = [cost(0, 0); OP_KINDS.len()];
+
+/// One block more of the file of a reserved inode: the block, the inode's record, the allocation block, the tree.
+pub const APPEND_BLOCK: u32 = 1 + 1 + 1 + TREE_INSERT;
 
 const fn cost(credits: u32, pages: u32) -> Cost {
     Cost { credits, pages }
@@ -119,7 +131,7 @@ const ORPHAN: u32 = 1 + 1 + 1 + TREE_INSERT;
 /// New extents of one range, and the frees of another: up to two leaves more than one insertion.
 const EXTENTS: u32 = TREE_INSERT + 4;
 
-/// What each kind takes. A variant's own additions (provenance) come on top, as its `EXTRA`.
+/// What each kind takes. A variant's own additions (provenance) come on top: see [`full_cost`].
 pub const fn base_cost(kind: OpKind) -> Cost {
     const GROUPS: u32 = GROUPS_TOUCHED;
     match kind {
@@ -139,15 +151,22 @@ pub const fn base_cost(kind: OpKind) -> Cost {
         OpKind::Allocate => cost(1 + EXTENTS + GROUPS, 1 + EXTENTS + GROUPS + 2),
         OpKind::Evict => cost(1 + EXTENTS + ORPHAN + GROUPS, 1 + EXTENTS + ORPHAN + GROUPS + 2),
         OpKind::Times => cost(1, 3),
+        OpKind::FirstWrite => cost(0, 2),
     }
 }
 
+/// What a kind takes, a variant's additions included.
+pub const fn full_cost(kind: OpKind, extra: &Costs) -> Cost {
+    let (base, extra) = (base_cost(kind), extra[kind as usize]);
+    cost(base.credits + extra.credits, base.pages + extra.pages)
+}
+
 /// The largest of all costs: what the smallest log must hold, four times over.
-pub const fn largest_cost() -> Cost {
+pub const fn largest_cost(extra: &Costs) -> Cost {
     let mut largest = cost(0, 0);
     let mut at = 0;
     while at < OP_KINDS.len() {
-        let this = base_cost(OP_KINDS[at]);
+        let this = full_cost(OP_KINDS[at], extra);
         if this.credits > largest.credits {
             largest.credits = this.credits;
         }
@@ -161,6 +180,11 @@ pub const fn largest_cost() -> Cost {
 
 /// The smallest log, in blocks: 4 MiB.
 pub const SMALLEST_LOG: u32 = 1024;
-const _: () =
-    assert!(largest_cost().credits * 4 < SMALLEST_LOG, "four of the largest operations fit the smallest log");
-const _: () = assert!(largest_cost().credits < 128, "an operation is small");
+
+/// Asserted for every variant when it is compiled.
+pub const fn fits(extra: &Costs) -> bool {
+    let largest = largest_cost(extra).credits;
+    // Four of the largest operations fit the smallest log, and each is small.
+    largest * 4 < SMALLEST_LOG && largest < 128
+}
+const _: () = assert!(fits(&NO_COSTS));

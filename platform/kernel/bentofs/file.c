@@ -199,10 +199,31 @@ out:
 	return result;
 }
 
+/*
+ * Tells a version that records who writes of the first write of an open file, by whoever does it; again after each
+ * upgrade, which the mark in the file counts. No lock of the inode is needed: an open file keeps it from being evicted.
+ */
+int bk_first_write(struct file *file)
+{
+	struct bento_mount *m = bk_mount_of(file_inode(file));
+	void *mark = (void *)(unsigned long)smp_load_acquire(&m->upgrades);
+	struct bk_call *c;
+	int error;
+
+	if (!READ_ONCE(m->wants_first_write) || READ_ONCE(file->private_data) == mark)
+		return 0;
+	c = bk_call_for(file_inode(file));
+	error = bk_run(c, BENTO_OP_FIRST_WRITE, BENTO_KIND_FIRST_WRITE);
+	bk_call_put(c);
+	if (!error)
+		WRITE_ONCE(file->private_data, mark);
+	return error;
+}
+
 static ssize_t write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	bool direct = iocb->ki_flags & IOCB_DIRECT;
-	ssize_t result = check_alive(file_inode(iocb->ki_filp));
+	ssize_t result = check_alive(file_inode(iocb->ki_filp)) ?: bk_first_write(iocb->ki_filp);
 
 	if (result)
 		return result;
@@ -239,6 +260,10 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 	if (error)
 		return VM_FAULT_SIGBUS;
 	sb_start_pagefault(inode->i_sb);
+	if (bk_first_write(vmf->vma->vm_file)) {
+		sb_end_pagefault(inode->i_sb);
+		return VM_FAULT_SIGBUS;
+	}
 	file_update_time(vmf->vma->vm_file);
 	/* Nothing is cut off or punched out between the promise and the lock. */
 	filemap_invalidate_lock_shared(inode->i_mapping);

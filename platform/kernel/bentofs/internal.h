@@ -149,6 +149,8 @@ struct bk_options {
 	enum bk_errors errors;
 	/* How long a change waits at most before it is on its way to the log. */
 	u32 commit_seconds;
+	/* Begin with the version that records provenance. */
+	bool prov;
 };
 
 struct bento_disk {
@@ -168,6 +170,8 @@ struct bento_mount {
 	/* The code that serves, and how often it was changed: only while the gate is closed. */
 	struct bk_type *type;
 	u64 upgrades;
+	/* Whether it is told of the first write of each open file. */
+	bool wants_first_write;
 	struct bento_cost costs[BENTO_KINDS];
 	char version[BENTO_VERSION_BYTES];
 	u8 fs[BENTO_FS_BYTES] __aligned(16);
@@ -332,6 +336,7 @@ long bento_guard(void **sp, const void *fn, const void *fs, void *call, void *th
 void bento_escape(void **sp, long value);
 
 /* services.c */
+void bk_boot_id(u8 to[16]);
 void bk_panic_add(struct bk_call *c);
 void bk_panic_remove(struct bk_call *c);
 
@@ -469,6 +474,7 @@ extern const struct inode_operations bk_special_iops;
 extern const struct xattr_handler *BENTO_XATTR_CONST bk_xattrs[];
 
 /* file.c */
+int bk_first_write(struct file *file);
 extern const struct inode_operations bk_file_iops;
 
 /* options.c */

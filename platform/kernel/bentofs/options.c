@@ -10,7 +10,7 @@
 #define COMMIT_DEFAULT 5
 #define COMMIT_MOST 300
 
-enum option { OPTION_ERRORS, OPTION_COMMIT, OPTION_DISCARD, OPTION_NODISCARD };
+enum option { OPTION_ERRORS, OPTION_COMMIT, OPTION_DISCARD, OPTION_NODISCARD, OPTION_PROV };
 
 static const struct constant_table policies[] = {
 	{ "continue", BK_ERRORS_CONTINUE },
@@ -24,8 +24,20 @@ const struct fs_parameter_spec bk_parameters[] = {
 	fsparam_u32("commit", OPTION_COMMIT),
 	fsparam_flag("discard", OPTION_DISCARD),
 	fsparam_flag("nodiscard", OPTION_NODISCARD),
+	fsparam_flag("prov", OPTION_PROV),
 	{}
 };
+
+/* Which version serves is decided at the mount, and by upgrades; a remount hands back what it was shown. */
+static int option_prov(struct fs_context *fc, struct bk_options *options)
+{
+	struct bento_mount *m = fc->purpose == FS_CONTEXT_FOR_RECONFIGURE ? fc->root->d_sb->s_fs_info : NULL;
+
+	if (m && !READ_ONCE(m->wants_first_write))
+		return invalf(fc, "BENTO-fs: prov: `bento upgrade --to bento-prov` turns provenance on under a mount");
+	options->prov = true;
+	return 0;
+}
 
 int bk_option(struct fs_context *fc, struct fs_parameter *parameter)
 {
@@ -46,6 +58,8 @@ int bk_option(struct fs_context *fc, struct fs_parameter *parameter)
 		return invalf(fc, "BENTO-fs: discard is not supported yet; leave it out");
 	case OPTION_NODISCARD:
 		return 0;
+	case OPTION_PROV:
+		return option_prov(fc, options);
 	}
 	return option;
 }
@@ -55,6 +69,8 @@ void bk_options_show(struct seq_file *seq, const struct bento_mount *m)
 	seq_printf(seq, ",errors=%s", policies[m->options.errors].name);
 	if (m->options.commit_seconds != COMMIT_DEFAULT)
 		seq_printf(seq, ",commit=%u", m->options.commit_seconds);
+	if (READ_ONCE(m->wants_first_write))
+		seq_puts(seq, ",prov");
 }
 
 /* What a mount has that says nothing, and what a remount begins with. */

@@ -124,6 +124,7 @@ void bk_use_type(struct bento_mount *m, struct bk_type *type)
 
 	m->type = type;
 	memcpy(m->costs, reg->costs, sizeof(m->costs));
+	WRITE_ONCE(m->wants_first_write, reg->wants_first_write);
 	scnprintf(m->version, sizeof(m->version), "%.*s", (int)reg->version_bytes, reg->version);
 	/* Who sees this number sees the costs. */
 	smp_store_release(&m->upgrades, m->upgrades + 1);

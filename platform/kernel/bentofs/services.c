@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The kernel's log, the way out of a panic, and the module itself. */
+#include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/printk.h>
 #include <linux/ratelimit.h>
+#include <linux/uuid.h>
 
 #include "internal.h"
 
@@ -88,6 +90,22 @@ void bento_report(struct bento_call *call, u32 what, u64 block, u64 ino)
 	c->damage.ino = ino;
 }
 BENTO_EXPORT(bento_report);
+
+/* The machine's boot id, which the kernel tells nobody but those who read files; zeros if this mount may not. */
+void bk_boot_id(u8 to[16])
+{
+	struct file *file = filp_open("/proc/sys/kernel/random/boot_id", O_RDONLY, 0);
+	char text[UUID_STRING_LEN + 1] = {};
+	loff_t at = 0;
+	uuid_t id;
+
+	memset(to, 0, sizeof(id));
+	if (IS_ERR(file))
+		return;
+	if (kernel_read(file, text, UUID_STRING_LEN, &at) == UUID_STRING_LEN && !uuid_parse(text, &id))
+		export_uuid(to, &id);
+	filp_close(file, NULL);
+}
 
 static int __init bentofs_init(void)
 {

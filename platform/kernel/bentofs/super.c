@@ -109,6 +109,7 @@ static int mounting_begin(struct bento_mount *m, struct bento_disk *disk, struct
 		.now = { .seconds = ktime_get_real_seconds() },
 		.read_only = m->read_only,
 	};
+	bk_boot_id(at->boot);
 	return disk->page && at->space && at->mounted ? 0 : -ENOMEM;
 }
 
@@ -353,6 +354,19 @@ static const struct super_operations super_ops = {
 	.show_options = show_options,
 };
 
+/* The version that a mount begins with, from a module that is loaded if need be. */
+static struct bk_type *first_type(struct fs_context *fc, const struct bk_options *options)
+{
+	const char *name = options->prov ? "bento-prov" : NULL, *module = options->prov ? "bento_prov" : "bento_fs";
+	struct bk_type *type = bk_type_get(name);
+
+	if (!type && !request_module("%s", module))
+		type = bk_type_get(name);
+	if (!type)
+		errorf(fc, "BENTO-fs: no such file system is registered; load %s", module);
+	return type;
+}
+
 static int fill_super(struct super_block *sb, struct fs_context *fc)
 {
 	struct bento_mount *m;
@@ -367,11 +381,8 @@ static int fill_super(struct super_block *sb, struct fs_context *fc)
 	m = mount_new(sb, fc->fs_private);
 	if (!m)
 		return -ENOMEM;
-	type = bk_type_get(NULL);
-	if (!type && !request_module("bento_fs"))
-		type = bk_type_get(NULL);
+	type = first_type(fc, &m->options);
 	if (!type) {
-		errorf(fc, "BENTO-fs: no file system is registered; load bento_fs");
 		error = -ENODEV;
 		goto fail;
 	}

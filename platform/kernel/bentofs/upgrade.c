@@ -11,6 +11,7 @@
  */
 #include <linux/capability.h>
 #include <linux/delay.h>
+#include <linux/kmod.h>
 #include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
@@ -146,6 +147,17 @@ static int upgrade_locked(struct upgrade *up, const char *name)
 	return 0;
 }
 
+/* Has the module of a version loaded that is not there yet; whether that worked is seen later. */
+static void want_type(const char *name)
+{
+	struct bk_type *type = *name ? bk_type_get(name) : NULL;
+
+	if (type)
+		bk_type_put(type);
+	else if (!strncmp(name, "bento-", strlen("bento-")))
+		request_module("%s", name);
+}
+
 static int upgrade(struct bento_mount *m, void __user *at)
 {
 	struct upgrade *up;
@@ -158,6 +170,7 @@ static int upgrade(struct bento_mount *m, void __user *at)
 		return -EFAULT;
 	if (strnlen(name, sizeof(name)) == sizeof(name))
 		return -ENOENT;
+	want_type(name);
 	up = kzalloc(sizeof(*up), GFP_KERNEL);
 	if (!up)
 		return -ENOMEM;

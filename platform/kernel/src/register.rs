@@ -6,7 +6,7 @@ use crate::thunks::{VIEW_BYTES, drive, table};
 use bento_api::envelope::Refused;
 use bento_api::limits::OP_KINDS;
 use bento_api::{BLOCK, Bytes, Cost, Errno, FileSystem};
-use bento_fs::{BentoFs, Failed, Options, Space, Variant, mount, replay, unmount};
+use bento_fs::{BentoFs, Failed, Options, Recording, Space, Variant, mount, replay, unmount};
 use bento_kernel_abi as c;
 use core::ffi::c_void;
 use core::fmt::Write;
@@ -28,7 +28,7 @@ pub const fn registration<V: Variant>() -> Registered {
         scratch_bytes: VIEW_BYTES,
         fs_bytes: size_of::<BentoFs<V>>() as u32,
         space_bytes: size_of::<Space>() as u32,
-        unused: 0,
+        wants_first_write: matches!(V::RECORDING, Recording::Yes) as u32,
         version: V::NAME.as_ptr(),
         version_bytes: V::NAME.len(),
         costs: costs::<V>(),
@@ -46,12 +46,7 @@ const fn costs<V: Variant>() -> [Cost; OP_KINDS.len()] {
     let mut costs = [Cost { credits: 0, pages: 0 }; OP_KINDS.len()];
     let mut at = 0;
     while at < costs.len() {
-        let mut cost = bento_api::limits::base_cost(OP_KINDS[at]);
-        if cost.credits > 0 {
-            cost.credits += V::EXTRA.credits;
-            cost.pages += V::EXTRA.pages;
-        }
-        costs[at] = cost;
+        costs[at] = bento_api::limits::full_cost(OP_KINDS[at], &V::EXTRA);
         at += 1;
     }
     costs
@@ -97,7 +92,7 @@ fn bring_up<V: Variant>(to: *mut BentoFs<V>, at: &mut c::Mounting) -> Result<(),
     reach(Place::Mount);
     // SAFETY: C gives the device, and zeroed room for a workspace, which is plain bytes.
     let (disk, space) = unsafe { (Disk::new(at.disk), &mut *at.space.cast::<Space>()) };
-    let options = Options { read_only: at.read_only != 0, epoch: at.epoch, now: at.now };
+    let options = Options { read_only: at.read_only != 0, epoch: at.epoch, now: at.now, boot: at.boot };
     let (mounted, volume, superblock) = mount::<V>(&disk, &options, space)?;
     if options.read_only {
         // SAFETY: the room behind the workspace, which C has too.

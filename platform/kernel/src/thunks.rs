@@ -308,6 +308,11 @@ thunks! {
         reply.batch = fs.flush_times(call, InodeNo(args.ino))?.batch.0;
         Ok(())
     }
+    first_write: |fs, call, args, reply| {
+        let caller = call.caller;
+        reply.batch = fs.first_write(call, &caller, InodeNo(args.ino))?.batch.0;
+        Ok(())
+    }
     evict: |fs, call, args, reply| {
         let done = fs.evict(call, InodeNo(args.ino))?;
         (reply.batch, reply.kind) = (done.batch.0, u32::from(done.value == Evicted::More));

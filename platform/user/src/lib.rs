@@ -6,6 +6,7 @@ pub mod device;
 pub mod fuse;
 pub mod gate;
 pub mod mount_table;
+pub mod provenance;
 pub mod run;
 pub mod server;
 pub mod session;

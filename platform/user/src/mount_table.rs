@@ -44,7 +44,8 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     Some(Mounted {
         dir: unescape(dir),
         source: unescape(source),
-        is_bento: subtype == Some(SUBTYPE.as_bytes()),
+        // The kernel's own type has the same name.
+        is_bento: subtype.unwrap_or(kind) == SUBTYPE.as_bytes(),
     })
 }
 
@@ -80,9 +81,14 @@ mod tests {
         let table = b"21 1 0:40 / /a rw - fuse.sshfs host rw\n\
                       22 1 0:41 / /b\\040c rw shared:1 master:2 - fuse.bento /x\\134y.img rw\n\
                       23 1 7:0 / /d rw - fuseblk.bento /dev/loop0 rw\n\
+                      24 1 7:0 / /e rw - bento /dev/vda rw\n\
+                      25 1 7:0 / /f rw - ext4 /dev/vdb rw\n\
                       not a line\n";
         let mounts = parse(table);
-        assert_eq!(mounts.iter().map(|mount| mount.is_bento).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(
+            mounts.iter().map(|mount| mount.is_bento).collect::<Vec<_>>(),
+            [false, true, true, true, false]
+        );
         assert_eq!(mounts[1].dir, Path::new("/b c"));
         assert_eq!(mounts[1].source, Path::new("/x\\y.img"));
     }

@@ -6,7 +6,7 @@
 use crate::containers::{Containers, Options as ContainerOptions, system_time};
 use crate::device::{Access, BlockingDisk, Device, FileDevice, Medium, OpenError};
 use crate::mount_table;
-use crate::run::{Background, Core, Mount};
+use crate::run::{Background, Mount};
 use crate::versions::{self, Version};
 use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo, OpKind};
 use bento_fs::format::geometry::ROOT;
@@ -41,11 +41,18 @@ pub struct SessionOptions {
     pub commit_every: Duration,
     /// Bytes of clean blocks kept in memory; the default is an eighth of the memory, at most 1 GiB.
     pub cache_bytes: Option<u64>,
+    /// The version of the file system to start with.
+    pub version: Version,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { purpose: Purpose::Write, commit_every: Duration::from_secs(5), cache_bytes: None }
+        Self {
+            purpose: Purpose::Write,
+            commit_every: Duration::from_secs(5),
+            cache_bytes: None,
+            version: versions::PLAIN,
+        }
     }
 }
 
@@ -174,10 +181,11 @@ impl Session {
             read_only,
             epoch: random_u64().map_err(SessionError::Random)?,
             now: system_time(),
+            boot: boot_id(),
         };
         let disk = BlockingDisk(&*device);
         let (mounted, volume, superblock) =
-            bento_fs::mount::<bento_fs::Plain>(&disk, &how, &mut space).map_err(volume_error)?;
+            (options.version.mount)(&disk, &how, &mut space).map_err(volume_error)?;
         let device: Arc<dyn Device> = if read_only {
             Arc::new(Overlay::new(device, &superblock, &mut space).map_err(volume_error)?)
         } else {
@@ -187,7 +195,7 @@ impl Session {
             ContainerOptions { cache_bytes: options.cache_bytes, ..ContainerOptions::default() };
         let medium = Arc::new(Medium::new(device.clone()));
         let containers = Containers::new(medium, &mounted, container_options);
-        let core: Core = versions::first(volume);
+        let core = (options.version.start)(volume);
         let mount = Mount::new(core, containers, read_only);
         let mut session = Self {
             path: path.to_owned(),
@@ -340,6 +348,12 @@ fn random_u64() -> Result<u64, rustix::io::Errno> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// The boot id of this machine; zeros if it cannot be read.
+fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    uuid::Uuid::parse_str(text.trim()).map(uuid::Uuid::into_bytes).unwrap_or_default()
 }
 
 /// A device as recovery would leave it, nothing written: blocks that the log holds are read from there.

@@ -211,6 +211,7 @@ impl Forge<'_> {
             totals: self.header.totals,
             time: 1_700_000_001,
             tags_crc: tags,
+            unrecorded: 0,
         };
         self.crc = sealed.seal(&mut self.blocks[header as usize]);
         self.seq = BatchSeq(self.seq.0 + 1);

@@ -9,7 +9,7 @@ use bento_fs::format::node::RawNodeHead;
 use bento_fs::format::record::RawRecord;
 use bento_fs::format::superblock::{RawErrorRecord, RawSuperblock};
 use bento_fs::format::xattr::{RawXattrBlockHead, RawXattrHead};
-use bento_fs::format::{Field, Header, Layout, Superblock, dirent, group};
+use bento_fs::format::{Field, Header, Layout, Superblock, dirent, group, prov};
 
 /// Which checksums cover a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,12 @@ fn find_in_block(targets: &mut Targets, no: u64, bytes: &Bytes, kind: BlockKind,
             targets.add(&NAME, no, 52, cover);
         }
         BlockKind::Symlink => targets.add(&TARGET, no, 32, cover),
+        BlockKind::ProvHead => targets.add(&prov::RawHead::LAYOUT, no, 0, cover),
+        BlockKind::Prov => {
+            targets.add(&prov::RawBlock::LAYOUT, no, 0, cover);
+            targets.add(&prov::RawRecord::LAYOUT, no, prov::RECORDS_AT, cover);
+            targets.add(&NAME, no, prov::RECORDS_AT + prov::RECORD, cover);
+        }
         BlockKind::Orphan => (0..4).for_each(|at| targets.add(&ORPHAN_SLOT, no, 32 + at * 8, cover)),
     }
 }

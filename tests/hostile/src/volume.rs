@@ -32,7 +32,8 @@ impl Volume {
     pub fn open(device: &Arc<Ram>, purpose: Purpose) -> Result<Self, SessionError> {
         // Nothing happens in the background that a case did not ask for.
         let commit_every = Duration::from_secs(3600);
-        let options = SessionOptions { purpose, commit_every, cache_bytes: Some(4 << 20) };
+        let cache_bytes = Some(4 << 20);
+        let options = SessionOptions { purpose, commit_every, cache_bytes, ..SessionOptions::default() };
         let device: Arc<dyn Device> = device.clone();
         let session = Session::on_device(Path::new("image"), device, &options)?;
         let call = session.mount().call();

@@ -1,12 +1,14 @@
 //! The cases, in the order of their numbers.
 use super::*;
+use crate::volume::FIRST;
 use bento_fs::format::Corruption as C;
+use bento_fs::format::geometry::PROVENANCE;
 use bento_fs::format::log::LogHeader;
 use bento_fs::format::superblock::State;
 use bento_fs::format::xattr::Namespace;
 
 pub fn all() -> Vec<Case> {
-    [superblock(), log(), groups(), inodes(), extents(), dirs(), trees_of_dirs(), rest()]
+    [superblock(), log(), groups(), inodes(), extents(), dirs(), trees_of_dirs(), rest(), provenance()]
         .into_iter()
         .flatten()
         .collect()
@@ -67,7 +69,7 @@ fn log() -> Vec<Case> {
         also(C::LogRecordCounts, &[251], |v, _| {
             damage_log(v, |v| v.edit_batch(0, |raw| (raw.copies, raw.tag_blocks) = (240.into(), 0.into())));
         }),
-        also(C::LogRecordUnused, &[251], |v, _| damage_log(v, |v| v.edit_batch(0, |raw| raw.unused[0] = 1))),
+        also(C::LogRecordUnused, &[251], |v, _| damage_log(v, |v| v.edit_batch(0, |raw| raw.unused1[0] = 1))),
         also(C::LogTagBlock, &[251], |v, _| {
             *v = Volume::with_log(700).dirty();
             let home = v.geometry().alloc_block(GroupNo(0)).unwrap();
@@ -319,4 +321,47 @@ fn rest() -> Vec<Case> {
         }),
         case(C::SummaryEntry, |v, _| v.edit(v.geometry().summary_start, |bytes| bytes[34] = 0xff)),
     ]
+}
+
+/// Changes a block of the provenance log: 0 is its head.
+fn edit_log(v: &Volume, block: u64, f: fn(&mut Bytes)) {
+    v.edit(v.log_file(block), f);
+}
+
+fn provenance() -> Vec<Case> {
+    vec![
+        case(C::ProvHead, |v, _| edit_log(v, 0, |bytes| bytes[32] = 3)),
+        case(C::ProvFill, |v, _| edit_log(v, 1, |bytes| bytes[52] |= 1)),
+        case(C::ProvSession, |v, _| edit_log(v, 1, |bytes| bytes[92] = 6)),
+        case(C::ProvRecord, |v, _| edit_log(v, 1, |bytes| bytes[FIRST + 2] = 9)),
+        case(C::ProvTail, |v, _| edit_log(v, 2, |bytes| bytes[4095] = 1)),
+        also(C::ProvPlace, &[], |v, _| v.edit_inode(PROVENANCE, |inode| inode.size += 4096)),
+        case(C::ProvOrder, |v, _| edit_log(v, 2, |bytes| bytes[40] += 1)),
+    ]
+}
+
+#[test]
+fn every_rule_of_a_record_is_checked() {
+    let (rich, _) = Volume::rich();
+    // Its length, kind, flags, nanoseconds, the length of its name, the name, the padding behind it, its directory, the
+    // second directory, its inode, and the count of records.
+    let wrong: [(usize, u8); 11] = [
+        (FIRST, 104),
+        (FIRST + 2, 0),
+        (FIRST + 3, 2),
+        (FIRST + 43, 0xff),
+        (FIRST + 44, 9),
+        (FIRST + 112, b'/'),
+        (FIRST + 115, 1),
+        (FIRST + 64, 0),
+        (FIRST + 72, 1),
+        (FIRST + 24, 0),
+        (48, 1),
+    ];
+    for (at, value) in wrong {
+        let volume = rich.clone();
+        volume.edit(volume.log_file(1), |bytes| bytes[at] = value);
+        let codes = volume.codes();
+        assert!(codes.contains(&C::ProvRecord.code()), "byte {at}: {codes:?}");
+    }
 }

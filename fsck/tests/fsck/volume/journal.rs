@@ -100,6 +100,7 @@ impl Volume {
             totals: self.header().totals,
             time: 1_700_000_001,
             tags_crc: tags,
+            unrecorded: 0,
         };
         let crc = self.disk.edit(block(end.at), |bytes| header.seal(bytes));
         End { seq: BatchSeq(end.seq.0 + 1), at: end.at + header.blocks(), prev_crc: crc }

@@ -1,6 +1,7 @@
 //! Builds volumes by the format alone, without the file system: what fsck says of them does not depend on its bugs.
 mod build;
 mod journal;
+mod provenance;
 mod ram;
 mod rich;
 
@@ -13,6 +14,7 @@ use bento_fs::format::log::LogHeader;
 use bento_fs::format::superblock::RawSuperblock;
 use bento_fs::format::{Geometry, Superblock, dirent};
 use bento_fsck::{Options, Report, check};
+pub use provenance::FIRST;
 pub use ram::Ram;
 pub use rich::Places;
 use std::collections::BTreeMap;

@@ -57,6 +57,7 @@ impl Volume {
             inode.nlink = 0;
             inode.orphan = Some(3);
         });
+        volume.provenance();
         let volume = volume.finish();
         volume.put_orphan(3, orphan);
         let places = Places { file, tree, prealloc, short, long, fifo, xattrs, dir, sub, deep, big, orphan };

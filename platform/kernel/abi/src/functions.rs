@@ -20,6 +20,7 @@ pub const OPS: &[&str] = &[
     "setattr",
     "trim_past_end",
     "flush_times",
+    "first_write",
     "evict",
     "orphan",
     "getxattr",

@@ -151,6 +151,8 @@ constants! {
     UPGRADE = UPGRADE_IOCTL;
     /// See `bento_api::control`.
     STATUS = STATUS_IOCTL;
+    /// See `OpKind::FirstWrite`.
+    KIND_FIRST_WRITE = OpKind::FirstWrite as u32;
 
     /// Bytes of a directory entry before its name, in a listing.
     ENTRY_HEAD = 24;
@@ -405,6 +407,8 @@ structures! { STRUCTURES:
         read_only: u32,
         /// Zero.
         unused: u32,
+        /// The machine's boot id, for provenance records; zeros: unknown.
+        boot: [u8; 16],
         /// The volume's UUID.
         uuid: [u8; 16],
         /// Blocks of the volume.
@@ -433,8 +437,8 @@ structures! { STRUCTURES:
         fs_bytes: u32,
         /// Bytes that a mount works in.
         space_bytes: u32,
-        /// Zero.
-        unused: u32,
+        /// 1 if it is to be told of the first write of each open file.
+        wants_first_write: u32,
         /// Name and version.
         version: *const u8,
         /// Bytes of it.

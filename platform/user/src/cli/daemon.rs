@@ -11,7 +11,7 @@ use super::utab;
 use crate::fuse::mount::{
     Access, Detach, Mount as Attached, MountError, MountOptions, Source, clear_dead, mount,
 };
-use crate::fuse::{Connection, Errno, InitConfig, Server, ServerOptions, prime};
+use crate::fuse::{Connection, Errno, InitConfig, Opens, Server, ServerOptions, prime};
 use crate::mount_table;
 use crate::server::Bento;
 use crate::session::{self, Session};
@@ -49,7 +49,9 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
             if needs_helper(&options) {
                 utab::note(Path::new(&options.source), attached.dir());
             }
-            run(args, &session, device, &attached, signals)
+            // Opens are asked for only if somebody wants to know of them: a request for each open and each close.
+            let opens = if parsed.records { Opens::Handled } else { Opens::Stateless };
+            run((args, opens), &session, device, &attached, signals)
         }
     };
     if served.is_err() {
@@ -139,17 +141,17 @@ fn tell_what_was_found(session: &Session) {
 }
 
 fn run(
-    args: &Args,
+    (args, opens): (&Args, Opens),
     session: &Arc<Session>,
     device: OwnedFd,
     attached: &Arc<Attached>,
     signals: Signals,
 ) -> Result<()> {
     let connection = Connection::handshake(device, &InitConfig::default())?;
-    let handler = Bento::new(session.clone());
-    let server =
-        Server::start(connection, handler, ServerOptions::default()).context("cannot start the server")?;
-    let ready = prime::prime(&args.dir)
+    let options = ServerOptions { opens, ..ServerOptions::default() };
+    let handler = Bento::new(session.clone(), opens);
+    let server = Server::start(connection, handler, options).context("cannot start the server")?;
+    let ready = prime::prime(&args.dir, opens)
         .context("the new mount does not answer")
         .and_then(|()| watch_signals(signals, attached.clone(), session.clone()))
         .and_then(|()| if args.ready { detach_from_terminal() } else { Ok(()) });

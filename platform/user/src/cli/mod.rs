@@ -9,6 +9,7 @@ mod info;
 mod log_output;
 mod mount;
 mod mount_options;
+mod prov;
 mod remount;
 mod umount;
 mod upgrade;
@@ -39,6 +40,8 @@ enum Command {
     Info(info::Args),
     /// Show an inode, a directory or a block.
     Dump(dump::Args),
+    /// Ask who did what to a file (provenance).
+    Prov(prov::Args),
     /// Make a volume (also called mkfs.bento).
     #[command(disable_help_flag = true)]
     Mkfs {
@@ -79,6 +82,7 @@ fn command(args: Vec<OsString>) -> ExitCode {
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Dump(args) => dump::run(&args),
+        Command::Prov(args) => prov::run(&args),
         Command::Mkfs { args } => return bento_mkfs::main(named("mkfs.bento", args)),
         Command::Fsck { args } => return bento_fsck::main(named("fsck.bento", args)),
     };

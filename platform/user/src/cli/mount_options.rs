@@ -15,6 +15,8 @@ pub(super) struct Parsed {
     pub remount: bool,
     /// Options that only a new mount can take.
     pub fixed: Vec<String>,
+    /// Provenance is recorded from the start, open files included.
+    pub records: bool,
 }
 
 /// Options for others: mount(8), systemd, FUSE itself (as a remount hands them back).
@@ -34,7 +36,6 @@ fn later(option: &str) -> Option<&'static str> {
         "writeback" => {
             Some("the kernel's write-back cache is not supported yet; writes go through to the daemon")
         }
-        "prov" => Some("provenance is not supported yet"),
         _ => None,
     }
 }
@@ -47,8 +48,14 @@ pub(super) fn ask_for_remount(strings: &[String]) -> bool {
 /// Reads option strings, each with options separated by commas, onto the flags that there would be without any.
 pub(super) fn parse(strings: &[String], flags: MountFlags) -> Result<Parsed, String> {
     let session = SessionOptions::default();
-    let mut parsed =
-        Parsed { session, flags, access: None, remount: ask_for_remount(strings), fixed: Vec::new() };
+    let mut parsed = Parsed {
+        session,
+        flags,
+        access: None,
+        remount: ask_for_remount(strings),
+        fixed: Vec::new(),
+        records: false,
+    };
     for option in strings.iter().flat_map(|string| string.split(',')) {
         apply(&mut parsed, option)?;
     }
@@ -90,6 +97,11 @@ fn apply(parsed: &mut Parsed, option: &str) -> Result<(), String> {
     }
     match option {
         "remount" => {}
+        "prov" => {
+            parsed.session.version = crate::versions::PROV;
+            parsed.records = true;
+            parsed.fixed.push(option.into());
+        }
         "allow_other" => parsed.access = Some(Access::Everybody),
         "private" => {
             parsed.access = Some(Access::OwnerUnchecked);

@@ -32,7 +32,7 @@
 //! let (device, mount) = mount::mount(dir, &mount::MountOptions::image("empty"))?;
 //! let connection = Connection::handshake(device, &InitConfig::default())?;
 //! let server = Server::start(connection, Empty, ServerOptions::default())?;
-//! prime::prime(dir)?;
+//! prime::prime(dir, Opens::Stateless)?;
 //! mount.unmount(mount::Detach::IfIdle)?;
 //! assert_eq!(server.wait(), End::Unmounted);
 //! # Ok(())

@@ -22,11 +22,13 @@ pub const PRIME_NAME: &[u8] = b".\x01prime";
 /// The node id behind it. Handlers never see it.
 const PRIME_NODE: u64 = u64::MAX;
 
-/// Opens a file and the root of a fresh mount served with [`Opens::Stateless`], for the kernel to learn from.
+/// Opens the root of a fresh mount and, if it is served with [`Opens::Stateless`], a file, for the kernel to learn from.
 ///
 /// Call it once INIT is answered, from a thread that serves no requests.
-pub fn prime(dir: &Path) -> io::Result<()> {
-    drop(File::open(dir.join(OsStr::from_bytes(PRIME_NAME)))?);
+pub fn prime(dir: &Path, opens: Opens) -> io::Result<()> {
+    if opens == Opens::Stateless {
+        drop(File::open(dir.join(OsStr::from_bytes(PRIME_NAME)))?);
+    }
     drop(File::open(dir)?);
     Ok(())
 }

@@ -37,7 +37,7 @@ use counters::Counters;
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use upgrade::PauseLog;
 
 /// A file system that can be mounted here.
@@ -57,6 +57,7 @@ pub struct Mount {
     /// An entry panicked before it joined a batch: a fresh version may take over.
     panicked: AtomicBool,
     read_only: bool,
+    takeovers: AtomicU64,
     background: background::Handle,
 }
 
@@ -90,6 +91,7 @@ impl Mount {
             upgrading: Mutex::default(),
             panicked: AtomicBool::new(false),
             read_only,
+            takeovers: AtomicU64::new(0),
             background: background::Handle::default(),
         })
     }
@@ -112,6 +114,11 @@ impl Mount {
     /// Looks at the live version.
     pub fn with_core<R>(&self, f: impl FnOnce(&dyn FileSystem<UserCall>) -> R) -> R {
         f(&***self.core.load())
+    }
+
+    /// How many versions took over since the mount began.
+    pub fn takeovers(&self) -> u64 {
+        self.takeovers.load(SeqCst)
     }
 
     /// statfs(2), from the counters.

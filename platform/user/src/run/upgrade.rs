@@ -161,6 +161,7 @@ impl Mount {
         let (len, new) = both.map_err(|_| UpgradeError::Panicked)?.map_err(UpgradeError::Refused)?;
         let old = self.core.swap(Arc::new(new));
         self.panicked.store(false, SeqCst);
+        self.takeovers.fetch_add(1, SeqCst);
         Ok((len, old))
     }
 

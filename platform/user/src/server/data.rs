@@ -1,9 +1,10 @@
 //! Requests about what is in a file.
 use super::Bento;
 use super::convert::errno;
-use crate::fuse::{Errno, Header, Op, ReplyBuf, Request, abi};
-use crate::run::Privileges;
-use bento_api::{Allocate, InodeNo, OpKind, Seek, XattrName, XattrSet};
+use crate::containers::UserCall;
+use crate::fuse::{Errno, Header, Op, Opens, ReplyBuf, Request, abi};
+use crate::run::{Mount, Privileges};
+use bento_api::{Allocate, Caller, InodeNo, OpKind, Seek, XattrName, XattrSet};
 
 const SEEK_DATA: u32 = 3;
 const SEEK_HOLE: u32 = 4;
@@ -33,6 +34,40 @@ fn fallocate_mode(mode: u32) -> Option<Allocate> {
 }
 
 impl Bento {
+    /// What an open is answered with: whatever is cached of the file stays right.
+    pub(super) fn open(&self, header: &Header) -> abi::OpenOut {
+        if self.opens_handled == Opens::Stateless {
+            return abi::OpenOut::default();
+        }
+        let flags = abi::OpenOutFlags::KEEP_CACHE | abi::OpenOutFlags::NOFLUSH;
+        let fh = self.opens.open(self.caller(header));
+        abi::OpenOut { fh, open_flags: flags.bits(), ..abi::OpenOut::default() }
+    }
+
+    /// Tells the running version of the first write of an open file, if it wants to hear of it.
+    fn tell_first_write(
+        &self,
+        mount: &Mount,
+        call: &mut UserCall,
+        arg: &abi::WriteIn,
+        ino: InodeNo,
+    ) -> Result<(), bento_api::Errno> {
+        if !mount.with_core(|fs| fs.wants_first_write()) {
+            return Ok(());
+        }
+        let version = mount.takeovers();
+        let mut caller = call.caller();
+        if arg.write_flags & abi::WRITE_CACHE != 0 {
+            // Written back from the page cache: by whoever, for whoever.
+            caller = Caller::default();
+        }
+        let file = (arg.fh, ino);
+        let Some(by) = self.opens.first_write(file, version, &caller) else { return Ok(()) };
+        let _ = mount.run(call, OpKind::FirstWrite, |fs, call| fs.first_write(call, &by, ino))?;
+        self.opens.told(file, version, &caller);
+        Ok(())
+    }
+
     pub(super) fn read(
         &self,
         request: &Request<'_>,
@@ -62,8 +97,10 @@ impl Bento {
         if data.len() >= LARGE {
             request.will_block();
         }
-        let written = self
-            .with_call(&request.header, |mount, call| mount.write(call, ino, arg.offset, data, privileges));
+        let written = self.with_call(&request.header, |mount, call| {
+            self.tell_first_write(mount, call, arg, ino)?;
+            mount.write(call, ino, arg.offset, data, privileges)
+        });
         let written = written.map_err(errno)?;
         reply.written(u32::try_from(written).map_err(|_| Errno::IO)?)
     }

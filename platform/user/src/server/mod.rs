@@ -1,6 +1,6 @@
 //! FUSE requests to operations: what [`crate::fuse`] reads, [`crate::run::Mount`] does.
 //!
-//! The server keeps no open files: `fh` is always 0. An inode is in use while the kernel knows it (its lookup count);
+//! The server keeps no open files, and `fh` is always 0, unless the mount was begun to record them (see [`opens`]). An inode is in use while the kernel knows it (its lookup count);
 //! the count is raised inside the entry that answers it, under the lock that keeps the name, so that nobody can take the
 //! inode away in between.
 mod control;
@@ -8,17 +8,21 @@ mod convert;
 mod data;
 mod listing;
 mod names;
+mod opens;
+mod processes;
 
 pub use control::text;
 
 use crate::containers::UserCall;
-use crate::fuse::{Errno, Handler, Header, Op, ReplyBuf, Request, abi};
+use crate::fuse::{Errno, Handler, Header, Op, Opens, ReplyBuf, Request, abi};
 use crate::run::{Budget, Fsync, Mount, UpgradeError, Upgraded};
 use crate::session::{Session, SessionError};
 use crate::versions::Version;
 use bento_api::{InodeNo, OpKind};
 use convert::{errno, fuse_attr, setattr_of};
+use opens::OpenFiles;
 use parking_lot::Mutex;
+use processes::Processes;
 use std::sync::Arc;
 
 /// What is served: a mount, and what becomes of it from outside.
@@ -43,17 +47,44 @@ impl Served for Session {
     }
 }
 
+/// Whether a request may be one that a version that records wants to know the process of.
+fn is_recorded(header: &Header) -> bool {
+    use abi::Opcode as Op;
+    matches!(
+        Op::from_raw(header.opcode),
+        Some(
+            Op::Create
+                | Op::Mknod
+                | Op::Mkdir
+                | Op::Symlink
+                | Op::Tmpfile
+                | Op::Link
+                | Op::Unlink
+                | Op::Rmdir
+                | Op::Rename
+                | Op::Rename2
+                | Op::Setattr
+                | Op::Open
+                | Op::Write
+        )
+    )
+}
+
 /// Serves one mount.
 pub struct Bento {
     session: Arc<dyn Served>,
     /// Calls that nobody uses right now, the last used first.
     calls: Mutex<Vec<UserCall>>,
+    processes: Processes,
+    opens_handled: Opens,
+    opens: OpenFiles,
 }
 
 impl Bento {
-    /// A handler of a mount's requests.
-    pub fn new(session: Arc<dyn Served>) -> Self {
-        Self { session, calls: Mutex::default() }
+    /// A handler of a mount's requests, for a server that answers opens in this way.
+    pub fn new(session: Arc<dyn Served>, opens_handled: Opens) -> Self {
+        let (processes, opens) = (Processes::default(), OpenFiles::default());
+        Self { session, calls: Mutex::default(), processes, opens_handled, opens }
     }
 
     fn mount(&self) -> &Mount {
@@ -64,11 +95,20 @@ impl Bento {
     fn with_call<R>(&self, header: &Header, f: impl FnOnce(&Mount, &mut UserCall) -> R) -> R {
         let spare = self.calls.lock().pop();
         let mut call = spare.unwrap_or_else(|| self.mount().call());
-        call.set_caller(convert::caller(header));
+        call.set_caller(self.caller(header));
         let result = f(self.mount(), &mut call);
         call.rest();
         self.calls.lock().push(call);
         result
+    }
+
+    /// Who asks, as completely as the running version wants to know it.
+    fn caller(&self, header: &Header) -> bento_api::Caller {
+        let mut caller = convert::caller(header);
+        if is_recorded(header) && self.mount().with_core(|fs| fs.wants_first_write()) {
+            self.processes.complete(&mut caller);
+        }
+        caller
     }
 
     fn attributes(&self, header: &Header, op: &Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
@@ -158,6 +198,12 @@ impl Handler for Bento {
                 Ok(())
             }
             Op::Getattr { .. } | Op::Setattr(_) | Op::Statx(_) => self.attributes(header, &op, reply),
+            // Only a mount that was begun to record them is asked about open files.
+            Op::Open(_) => reply.opened(&self.open(header)),
+            Op::Release(arg) => {
+                self.opens.close(arg.fh);
+                Ok(())
+            }
             Op::Read(arg) => self.read(request, &arg, reply),
             Op::Write { arg, data } => self.write(request, &arg, data, reply),
             Op::Fallocate(arg) => self.fallocate(request, &arg),

@@ -2,7 +2,7 @@
 use super::Bento;
 use super::convert::{entry, errno, no_entry};
 use crate::containers::UserCall;
-use crate::fuse::{Errno, Op, ReplyBuf, Request, abi};
+use crate::fuse::{Errno, Op, ReplyBuf, Request};
 use bento_api::{Attr, Call, Committed, FileSystem, InodeNo, Name, NewNode, OpKind, Rename, Stop};
 
 const S_IFDIR: u32 = 0o040_000;
@@ -40,7 +40,7 @@ impl Bento {
         };
         let entry = entry(&found.map_err(errno)?);
         match op {
-            Op::Create { .. } | Op::Tmpfile(_) => reply.created(&entry, &abi::OpenOut::default()),
+            Op::Create { .. } | Op::Tmpfile(_) => reply.created(&entry, &self.open(&request.header)),
             _ => reply.entry(&entry),
         }
     }

@@ -43,7 +43,12 @@ impl Volume {
     }
 
     fn mounted(device: Arc<RamDevice>, expects: Expects) -> Self {
-        let options = bento_fs::Options { read_only: false, epoch: rand::random(), now: Time::new(1, 0) };
+        let options = bento_fs::Options {
+            read_only: false,
+            epoch: rand::random(),
+            now: Time::new(1, 0),
+            boot: [0; 16],
+        };
         let disk = BlockingDisk(&*device);
         let (mounted, volume, _) = bento_fs::mount::<Plain>(&disk, &options, &mut Space::default()).unwrap();
         let medium = Arc::new(Medium::new(device.clone()));

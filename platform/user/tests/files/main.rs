@@ -4,6 +4,7 @@ mod holes;
 mod model;
 mod orphans;
 mod placements;
+mod provenance;
 mod races;
 mod space;
 mod tree;

@@ -44,7 +44,7 @@ impl Volume {
 
     fn mounted(device: Arc<RamDevice>) -> Self {
         let epoch = u64::from_le_bytes(*bento_mkfs::Options::new(0).uuid.first_chunk().unwrap());
-        let options = bento_fs::Options { read_only: false, epoch, now: Time::new(1, 0) };
+        let options = bento_fs::Options { read_only: false, epoch, now: Time::new(1, 0), boot: [0; 16] };
         let disk = BlockingDisk(&*device);
         let (mounted, volume, _) = bento_fs::mount::<Plain>(&disk, &options, &mut Space::default()).unwrap();
         let medium = Arc::new(Medium::new(device.clone()));

@@ -41,7 +41,7 @@ fn as_nobody(dir: &Path) {
     let (device, mount) = mount(dir, &options).unwrap();
     let connection = Connection::handshake(device, &InitConfig::default()).unwrap();
     let server = Server::start(connection, Memory::new(), ServerOptions::default()).unwrap();
-    prime(dir).unwrap();
+    prime(dir, Opens::Stateless).unwrap();
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = table.lines().find(|line| line.contains(dir.to_str().unwrap())).unwrap();
     assert!(line.contains(" - fuse.bento an,\\040odd\\134\\040name "), "{line}");

@@ -170,7 +170,7 @@ fn a_mount_whose_server_died_makes_room_for_the_next() {
         let (device, mount) = mount(dir, &MountOptions::image("memory")).unwrap();
         let connection = Connection::handshake(device, &InitConfig::default()).unwrap();
         let server = Server::start(connection, Memory::new(), ServerOptions::default()).unwrap();
-        prime(dir).unwrap();
+        prime(dir, bento_user::fuse::Opens::Stateless).unwrap();
         (server, mount)
     };
     let (server, dead) = serve();
@@ -212,7 +212,7 @@ fn unmounting_a_block_device_waits_for_the_last_word_of_the_server() {
     let connection = Connection::handshake(fuse, &InitConfig::default()).unwrap();
     let handler = Arc::new(Device(Memory::new(), AtomicBool::new(false)));
     let server = Server::start(connection, Arc::clone(&handler), ServerOptions::default()).unwrap();
-    prime(&dir).unwrap();
+    prime(&dir, Opens::Stateless).unwrap();
     mount.set_read_ahead(1024).unwrap();
     fs::write(dir.join("file"), b"x").unwrap();
     rustix::fs::syncfs(fs::File::open(&dir).unwrap()).unwrap();

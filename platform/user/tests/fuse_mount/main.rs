@@ -10,7 +10,7 @@ mod requests;
 use bento_user::fuse::abi::Opcode;
 use bento_user::fuse::mount::{Detach, Mount, MountOptions, UnmountError, mount};
 use bento_user::fuse::prime::prime;
-use bento_user::fuse::{Connection, End, InitConfig, Notification, Server, ServerOptions};
+use bento_user::fuse::{Connection, End, InitConfig, Notification, Opens, Server, ServerOptions};
 use memory::Memory;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -39,7 +39,7 @@ impl Fixture {
         let (device, mount) = mount(dir.path(), &MountOptions::image("memory")).unwrap();
         let connection = Connection::handshake(device, &InitConfig::default()).unwrap();
         let server = Server::start(connection, memory, options).unwrap();
-        prime(dir.path()).unwrap();
+        prime(dir.path(), Opens::Stateless).unwrap();
         Self { dir, mount, server }
     }
 

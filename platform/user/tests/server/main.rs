@@ -8,6 +8,7 @@ mod memory;
 mod orphans;
 mod place;
 mod power;
+mod provenance;
 mod requests;
 mod space;
 

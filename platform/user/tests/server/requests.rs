@@ -5,7 +5,7 @@ use super::Place;
 use bento_user::fuse::abi::Opcode;
 use bento_user::fuse::mount::{Detach, Mount, MountOptions, mount};
 use bento_user::fuse::prime::prime;
-use bento_user::fuse::{Connection, InitConfig, Server, ServerOptions};
+use bento_user::fuse::{Connection, InitConfig, Opens, Server, ServerOptions};
 use bento_user::server::Bento;
 use bento_user::session::{Session, SessionOptions};
 use std::fs::{self, File, OpenOptions};
@@ -35,9 +35,13 @@ impl Served {
         let session = Arc::new(session);
         let (device, mount) = mount(&place.dir(), &MountOptions::image(place.image())).unwrap();
         let connection = Connection::handshake(device, &InitConfig::default()).unwrap();
-        let server =
-            Server::start(connection, Bento::new(session.clone()), ServerOptions::default()).unwrap();
-        prime(&place.dir()).unwrap();
+        let server = Server::start(
+            connection,
+            Bento::new(session.clone(), Opens::Stateless),
+            ServerOptions::default(),
+        )
+        .unwrap();
+        prime(&place.dir(), Opens::Stateless).unwrap();
         Self { place, mount, server, session }
     }
 
