@@ -17,3 +17,4 @@ pub use base::{Base, HOME, LOGGED};
 pub use image::{Case, image};
 pub use operations::operations;
 pub use patch::{Change, Patch};
+pub use target::home;

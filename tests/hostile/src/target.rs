@@ -153,6 +153,15 @@ pub fn find_home(blocks: &[Bytes], superblock: &Superblock) -> Targets {
     targets
 }
 
+/// The structures of a volume whose log is empty: each layout, and the blocks and bytes where there is one.
+pub fn home(
+    blocks: &[Bytes],
+    superblock: &Superblock,
+) -> impl Iterator<Item = (&'static Layout, Vec<(u64, usize)>)> + use<> {
+    let places = |targets: Vec<Target>| targets.iter().map(|target| (target.block, target.at)).collect();
+    find_home(blocks, superblock).0.into_iter().map(move |(layout, targets)| (layout, places(targets)))
+}
+
 /// The structures of a log.
 pub fn find_log(blocks: &[Bytes], superblock: &Superblock, log: &[Record]) -> Targets {
     let mut targets = Targets::default();

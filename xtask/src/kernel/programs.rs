@@ -20,6 +20,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bento-kernel-tests", "fs-fill"),
     ("bento-kernel-tests", "fs-crash"),
     ("bento-hostile", "hostile-mounts"),
+    ("bento-hostile", "same-volume"),
 ];
 
 /// Builds the programs and puts them, under all their names, into a directory of the guest.

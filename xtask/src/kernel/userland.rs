@@ -51,8 +51,11 @@ pub fn image(places: &Places, toolbox: &Toolbox) -> Result<PathBuf> {
     (SUITE, PACKAGES, SIZE).hash(&mut hasher);
     let dir = places.cache.join("userland");
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    let _lock = places.lock_cache("userland/image")?;
     let image = dir.join(format!("{:016x}.ext4", hasher.finish()));
+    if image.is_file() {
+        return Ok(image);
+    }
+    let _lock = places.lock_cache("userland/image")?;
     if !image.is_file() {
         step("user land from Debian's packages", || make(toolbox, &dir, &image))?;
     }
