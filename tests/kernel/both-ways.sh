@@ -8,7 +8,7 @@ populate() { # DIR SEED: one of everything
 		mkdir "tree$2" && cd "tree$2" || exit 1
 		for number in $(seq 200); do echo "$2 $number" >"small$number"; done
 		head -c 3000001 /dev/urandom >large
-		truncate -s 5G sparse && echo end | dd of=sparse bs=1 seek=4000000000 conv=notrunc 2>/dev/null
+		truncate -s 50M sparse && echo end | dd of=sparse bs=1 seek=40000000 conv=notrunc 2>/dev/null
 		fallocate -l 1M allocated && fallocate -p -o 8192 -l 8192 large
 		ln small1 hard && ln -s small2 soft && ln -s "$(printf 'long/%.0s' $(seq 300))" far
 		mkfifo fifo && mknod device c 1 3 && mkdir -p a/b/c && echo deep >a/b/c/deep

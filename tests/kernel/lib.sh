@@ -9,6 +9,7 @@ failed=0
 # check SENTENCE COMMAND...: one test. The command runs in a subshell: what it sets is gone.
 check() {
 	sentence=$1
+	echo "$sentence" >/tmp/at
 	shift
 	if output=$("$@" 2>&1); then
 		passed=$((passed + 1))
@@ -21,6 +22,7 @@ check() {
 # refuse SENTENCE COMMAND...: one test, passed if the command fails.
 refuse() {
 	sentence=$1
+	echo "$sentence" >/tmp/at
 	shift
 	if output=$("$@" 2>&1); then
 		failed=$((failed + 1))

@@ -5,7 +5,7 @@ use super::process::run;
 use crate::{build, setup};
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The host's target, named so that its flags do not reach build scripts and macros.
@@ -44,7 +44,8 @@ pub fn install(places: &Places, dir: &Path) -> Result<()> {
     }
     // This very program, for what runs the same in a guest and here. It is linked against the C library of this
     // machine, which must not be newer than the user land's.
-    let own = std::env::current_exe()?;
+    // Through the process: the file may have been replaced meanwhile.
+    let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
     strip(&own, &target.join("xtask.stripped"), &dir.join("xtask"))
 }
 
