@@ -87,8 +87,9 @@ pub fn boot(session: &mut Session<'_>, series: Option<Series>, cpus: u32) -> Res
         add_disk(&mut qemu, &out, "out", Keep::Yes);
     }
     qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
+    // bdev_allow_write_mounted: a server in userspace writes to the disk that its mount claims.
     // no_timer_check: emulated timers are late, and a kernel that measures them gives up on them.
-    let line = "console=ttyS1 loglevel=7 panic=-1 oops=panic no_timer_check";
+    let line = "console=ttyS1 loglevel=7 panic=-1 oops=panic no_timer_check bdev_allow_write_mounted=1";
     qemu.arg("-append").arg(format!("{line} {}", options.append));
 
     qemu.stdin(if session.is_shell() { Stdio::inherit() } else { Stdio::null() });

@@ -23,6 +23,9 @@ fail() { echo "$1" >/dev/tty0; report 97; poweroff -f; }
 /// Checks and poison for our own objects; for all of them it would make a boot take seconds.
 const POISON: &str = "slab_debug=FZP,bento*";
 
+/// A server in userspace writes to the disk that its mount claims, which this build forbids unless asked.
+const SERVERS: &str = "bdev_allow_write_mounted=1";
+
 /// Boots a build, runs the session's command in it, and tells how that ended.
 pub fn boot(session: &Session<'_>, build: Build, cpus: u32) -> Result<Verdict> {
     let linux = Linux::open(&session.places, &session.toolbox, build)?;
@@ -37,7 +40,7 @@ pub fn boot(session: &Session<'_>, build: Build, cpus: u32) -> Result<Verdict> {
     command.arg(format!("mem={}M", options.memory)).arg(format!("initrd={}", initrd.display()));
     command.args(["con=null", "con0=fd:0,fd:1", "ssl=null", "ssl0=fd:2", "console=ttyS0"]);
     command
-        .args(["quiet", "loglevel=7", "panic=-1", "noreboot", "seccomp=auto", POISON])
+        .args(["quiet", "loglevel=7", "panic=-1", "noreboot", "seccomp=auto", POISON, SERVERS])
         .arg(format!("ncpus={cpus}"));
     let disks = session.disks()?;
     for (number, disk) in disks.iter().enumerate() {
