@@ -144,7 +144,11 @@ pub fn mount<V: Variant>(
     }
     let left = if superblock.state.contains(VolumeState::CLEAN) { Left::Clean } else { Left::Dirty };
     let (state, replay) = if options.read_only {
-        let replay = journal::replay(disk, &volume.geometry, volume.seed, space, &mut |_| Ok(()))?;
+        let (geometry, seed) = (&volume.geometry, volume.seed);
+        let replay = match left {
+            Left::Clean => journal::newest(disk, geometry, seed, space)?,
+            Left::Dirty => journal::replay(disk, geometry, seed, space, &mut |_| Ok(()))?,
+        };
         (journal::State::new(&replay.header), replay)
     } else {
         superblock.state.remove(VolumeState::CLEAN);

@@ -249,12 +249,41 @@ u64 bento_disk_blocks(struct bento_disk *disk)
 }
 BENTO_EXPORT(bento_disk_blocks);
 
+static int fill_window(struct bento_disk *disk, u64 no)
+{
+	u32 most = min_t(u64, bento_disk_blocks(disk) - no, BK_WINDOW), page;
+	struct bio *bio = bio_alloc(disk->bdev, most, REQ_OP_READ | REQ_META, GFP_KERNEL);
+	int error;
+
+	bio->bi_iter.bi_sector = no << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
+	for (page = 0; page < most; page++) {
+		if (!disk->window[page])
+			disk->window[page] = alloc_page(GFP_KERNEL | __GFP_NOFAIL);
+		__bio_add_page(bio, disk->window[page], BENTO_BLOCK, 0);
+	}
+	error = submit_bio_wait(bio);
+	bio_put(bio);
+	disk->at = no;
+	disk->count = error ? 0 : most;
+	return error;
+}
+
 s32 bento_disk_read(struct bento_disk *disk, u64 no, u8 *to)
 {
-	int error = no < bento_disk_blocks(disk) ? bk_io(disk->bdev, no, disk->page, REQ_OP_READ | REQ_META) : -EIO;
+	bool follows = no == disk->next;
+	struct page *page = disk->page;
+	int error = 0;
 
+	if (no >= bento_disk_blocks(disk))
+		return -EIO;
+	disk->next = no + 1;
+	/* What cannot be read ahead may be readable by itself. */
+	if (no - disk->at < disk->count || (follows && !fill_window(disk, no)))
+		page = disk->window[no - disk->at];
+	else
+		error = bk_io(disk->bdev, no, page, REQ_OP_READ | REQ_META);
 	if (!error)
-		memcpy(to, page_address(disk->page), BENTO_BLOCK);
+		memcpy(to, page_address(page), BENTO_BLOCK);
 	return error;
 }
 BENTO_EXPORT(bento_disk_read);
@@ -263,6 +292,8 @@ s32 bento_disk_write(struct bento_disk *disk, u64 no, const u8 *from)
 {
 	if (disk->mount->read_only || no >= bento_disk_blocks(disk))
 		return -EIO;
+	if (no - disk->at < disk->count)
+		disk->count = 0;
 	memcpy(page_address(disk->page), from, BENTO_BLOCK);
 	return bk_io(disk->bdev, no, disk->page, REQ_OP_WRITE | REQ_META | REQ_SYNC);
 }

@@ -15,6 +15,8 @@
 
 #include "compat.h"
 
+/* How long those outside wait for those inside, at a time. */
+#define BK_GATE_BUDGET_NS (300 * NSEC_PER_USEC)
 /* Bucket n counts what took less than 2^n ns, and not less than half of it; the last one, all that took longer. */
 #define BK_BUCKETS 32
 

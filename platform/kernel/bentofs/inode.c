@@ -311,7 +311,8 @@ int bk_inode_made(struct inode *inode, struct bk_call *c)
 {
 	inode->i_ino = c->rust.reply.attr.ino;
 	begin(inode, &c->rust.reply.attr, c);
-	return insert_inode_locked(inode);
+	/* A number in use was given out. */
+	return insert_inode_locked(inode) ? -EUCLEAN : 0;
 }
 
 /* Takes away an inode that nobody uses and nothing names, step by step. Where it fails the next mount goes on. */

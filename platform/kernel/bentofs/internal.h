@@ -153,10 +153,17 @@ struct bk_options {
 	bool prov;
 };
 
+/* Blocks that are read ahead for who reads one after the other: recovery reads the whole log. */
+#define BK_WINDOW 64
+
 struct bento_disk {
 	struct bento_mount *mount;
 	struct block_device *bdev;
 	struct page *page;
+	/* Blocks from `at` on; `next` would go on with the last read. */
+	struct page *window[BK_WINDOW];
+	u64 at, next;
+	u32 count;
 };
 
 struct bento_mount {
@@ -176,6 +183,10 @@ struct bento_mount {
 	char version[BENTO_VERSION_BYTES];
 	u8 fs[BENTO_FS_BYTES] __aligned(16);
 	struct bk_gate gate;
+	/* The call that runs alone, since what it reads is gone before it can look at it. */
+	struct bk_call *alone;
+	struct mutex alone_lock;
+	wait_queue_head_t alone_ended;
 	/* One upgrade at a time. */
 	struct mutex upgrading;
 	bool panicked, poisoned, down;

@@ -311,6 +311,9 @@ static int rename(bento_idmap *idmap, struct inode *from, struct dentry *old, st
 		bk_sync_if(IS_DIRSYNC(from) || IS_DIRSYNC(to), c);
 	}
 	bk_call_put(c);
+	/* Who replaces a file wants the new content there soon: a crash would show neither the old nor the new. */
+	if (!error && target)
+		bk_write_soon(moved);
 	return error;
 }
 

@@ -179,6 +179,30 @@ static int wait_for(struct bk_call *c, u32 attempts, u32 *searched, u32 *credits
 	return -EIO;
 }
 
+/*
+ * Who was restarted too often runs alone: others wait outside the gate, holding nothing, while it reads blocks and tries
+ * again. Not while it waits for the journal or for others who write back: those need the others.
+ */
+static void begin_alone(struct bk_call *c)
+{
+	mutex_lock(&c->mount->alone_lock);
+	WRITE_ONCE(c->mount->alone, c);
+}
+
+static void end_alone(struct bk_call *c)
+{
+	WRITE_ONCE(c->mount->alone, NULL);
+	mutex_unlock(&c->mount->alone_lock);
+	wake_up_all(&c->mount->alone_ended);
+}
+
+static bool somebody_is_alone(struct bk_call *c)
+{
+	struct bk_call *alone = READ_ONCE(c->mount->alone);
+
+	return unlikely(alone) && alone != c;
+}
+
 static int attempt(struct bk_call *c, unsigned int op, unsigned int kind, u32 credits)
 {
 	struct bento_mount *m = c->mount;
@@ -187,6 +211,11 @@ static int attempt(struct bk_call *c, unsigned int op, unsigned int kind, u32 cr
 
 	for (;;) {
 		struct bento_cost cost;
+
+		if (somebody_is_alone(c)) {
+			bk_give_back(c);
+			wait_event(m->alone_ended, !somebody_is_alone(c));
+		}
 
 		/* Pairs with the release in bk_use_type(). */
 		upgrades = smp_load_acquire(&m->upgrades);
@@ -219,6 +248,7 @@ int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
 	u32 attempts = 0, searched = 0, credits = 0;
 	unsigned int nofs = memalloc_nofs_save();
 	struct timespec64 now;
+	bool alone = false;
 	int result;
 
 	bk_drop_pins(c, true);
@@ -244,10 +274,20 @@ int bk_run(struct bk_call *c, unsigned int op, unsigned int kind)
 			result = -EIO;
 			break;
 		}
+		if (alone && c->rust.wait != BENTO_WAIT_BLOCKS) {
+			end_alone(c);
+			alone = false;
+		}
 		result = wait_for(c, attempts, &searched, &credits);
 		if (result)
 			break;
+		if (!alone && attempts >= BENTO_RESTARTS) {
+			begin_alone(c);
+			alone = true;
+		}
 	}
+	if (alone)
+		end_alone(c);
 	bk_tell_damage(c);
 	/* Pins stay until the call is put or runs again: see bk_newest_undurable(). */
 	bk_give_back(c);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Mounting, unmounting, and what is told of a mount. */
+#include <linux/delay.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
 #include <linux/module.h>
@@ -69,6 +70,8 @@ static struct bento_mount *mount_new(struct super_block *sb, const struct bk_opt
 	xa_init(&m->homes);
 	xa_init_flags(&m->placement_ids, XA_FLAGS_ALLOC1);
 	mutex_init(&m->upgrading);
+	mutex_init(&m->alone_lock);
+	init_waitqueue_head(&m->alone_ended);
 	mutex_init(&m->rename);
 	init_rwsem(&m->join);
 	mutex_init(&m->settling);
@@ -115,6 +118,10 @@ static int mounting_begin(struct bento_mount *m, struct bento_disk *disk, struct
 
 static void mounting_end(struct bento_mounting *at)
 {
+	u32 page;
+
+	for (page = 0; page < BK_WINDOW && at->disk->window[page]; page++)
+		__free_page(at->disk->window[page]);
 	if (at->disk->page)
 		__free_page(at->disk->page);
 	kvfree(at->space);
@@ -122,28 +129,28 @@ static void mounting_end(struct bento_mounting *at)
 }
 
 /* Calls what is no entry. A panic in it is an error like one of the device. */
-static int call_outside(struct bento_mount *m, const void *fn, struct bento_mounting *at)
+static int call_outside(struct bento_mount *m, const void *fn, void *fs, struct bento_mounting *at)
 {
 	struct bk_call *c = bk_call_get(m);
-	long result = bk_guarded(c, fn, m->fs, at);
+	long result = bk_guarded(c, fn, fs, at);
 
 	bk_call_put(c);
 	return result == BK_PANICKED ? -EIO : result;
 }
 
-/* Recovery, and what the containers start with. Outside every gate; nobody else knows the mount yet. */
-static int bring_up(struct bento_mount *m)
+/* Recovery, and what the containers start with. What the code knows of the volume goes to `fs`. Outside every gate. */
+static int bring_up(struct bento_mount *m, void *fs)
 {
 	struct bento_mounting at;
 	struct bento_disk disk;
 	int error = mounting_begin(m, &disk, &at);
 
 	if (!error)
-		error = call_outside(m, m->type->reg->mount, &at);
+		error = call_outside(m, m->type->reg->mount, fs, &at);
 	if (!error) {
 		m->blocks = at.blocks;
 		memcpy(&m->sb->s_uuid, at.uuid, sizeof(at.uuid));
-		error = bk_groups_init(m, at.mounted) ?: bk_batches_init(m, at.mounted) ?: bk_data_init(m);
+		error = bk_groups_init(m, at.mounted) ?: bk_batches_init(m, at.mounted);
 	}
 	if (!error && at.mounted->replayed)
 		bk_info(m, "recovered: %u batches were in the log", at.mounted->replayed);
@@ -204,12 +211,28 @@ static void leave_clean(struct bento_mount *m)
 	int error = -EIO;
 
 	stop_background(m);
+	if (READ_ONCE(m->damaged)) {
+		/* What was changed before is worth keeping; but the volume is not clean. */
+		bring_home(m);
+		return;
+	}
 	if (bring_home(m)) {
-		error = mounting_begin(m, &disk, &at) ?: call_outside(m, m->type->reg->unmount, &at);
+		error = mounting_begin(m, &disk, &at) ?: call_outside(m, m->type->reg->unmount, m->fs, &at);
 		mounting_end(&at);
 	}
 	if (error)
 		bk_err(m, "not everything could be written home: the next mount recovers");
+}
+
+/* Gives the code what it is to know of the volume from now on, while nobody is in it. */
+static void replace_fs(struct bento_mount *m, const void *fs)
+{
+	bk_gate_get_ready(&m->gate);
+	while (!bk_gate_close(&m->gate, BK_GATE_BUDGET_NS))
+		usleep_range(1000, 2000);
+	memcpy(m->fs, fs, sizeof(m->fs));
+	bk_gate_open(&m->gate);
+	bk_gate_relax(&m->gate);
 }
 
 /*
@@ -218,12 +241,20 @@ static void leave_clean(struct bento_mount *m)
  */
 static int start_writing(struct bento_mount *m)
 {
-	int error;
+	void *fs = kzalloc(sizeof(m->fs), GFP_KERNEL);
+	int error = -ENOMEM;
 
-	if (bdev_read_only(m->bdev))
-		return -EROFS;
-	m->read_only = false;
-	error = bring_up(m) ?: evict_orphans(m) ?: start_background(m);
+	if (fs && bdev_read_only(m->bdev))
+		error = -EROFS;
+	else if (fs) {
+		m->read_only = false;
+		error = bring_up(m, fs);
+	}
+	if (!error) {
+		replace_fs(m, fs);
+		error = evict_orphans(m) ?: start_background(m);
+	}
+	kfree(fs);
 	if (error)
 		m->read_only = true;
 	return error;
@@ -387,7 +418,7 @@ static int fill_super(struct super_block *sb, struct fs_context *fc)
 		goto fail;
 	}
 	bk_use_type(m, type);
-	error = bring_up(m);
+	error = bring_up(m, m->fs) ?: bk_data_init(m);
 	if (error)
 		goto fail;
 	sb->s_fs_info = m;

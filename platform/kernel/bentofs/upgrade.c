@@ -19,7 +19,6 @@
 #include "internal.h"
 
 /* How long operations may be kept out by one try, and how many tries there are. */
-#define BUDGET_NS (300 * NSEC_PER_USEC)
 #define TRIES 2000
 
 struct upgrade {
@@ -96,7 +95,7 @@ static int swap_code(struct upgrade *up)
 	bk_gate_get_ready(&m->gate);
 	for (tries = 0; tries < TRIES; tries++) {
 		u64 closing = ktime_get_ns(), pause;
-		bool closed = bk_gate_close(&m->gate, BUDGET_NS);
+		bool closed = bk_gate_close(&m->gate, BK_GATE_BUDGET_NS);
 
 		if (closed) {
 			error = replace(up);

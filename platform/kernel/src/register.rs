@@ -94,7 +94,7 @@ fn bring_up<V: Variant>(to: *mut BentoFs<V>, at: &mut c::Mounting) -> Result<(),
     let (disk, space) = unsafe { (Disk::new(at.disk), &mut *at.space.cast::<Space>()) };
     let options = Options { read_only: at.read_only != 0, epoch: at.epoch, now: at.now, boot: at.boot };
     let (mounted, volume, superblock) = mount::<V>(&disk, &options, space)?;
-    if options.read_only {
+    if mounted.read_only != 0 && mounted.replayed != 0 {
         // SAFETY: the room behind the workspace, which C has too.
         let page = unsafe { &mut *at.space.add(size_of::<Space>()).cast::<Bytes>() };
         replay(&disk, &volume.geometry, volume.seed, space, &mut |copy| {
