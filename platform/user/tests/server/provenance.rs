@@ -146,3 +146,14 @@ fn what_is_no_volume_is_named() {
     prov(&["log", &text(&place.image())]).badly(1, &["no provenance"]);
     prov(&["log", &text(&place.path("missing"))]).badly(1, &["missing"]);
 }
+
+#[test]
+fn whoever_reads_only_the_start_ends_it_in_peace() {
+    let place = Place::with_image(64);
+    place.mount("prov").well();
+    shell(&place, "i=0; while [ $i -lt 1500 ]; do : > f$i; i=$((i + 1)); done");
+    place.umount().well();
+    let script = format!("{} prov log {} | head -n 1", env!("CARGO_BIN_EXE_bento"), text(&place.image()));
+    let ended = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+}

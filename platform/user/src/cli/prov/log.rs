@@ -3,6 +3,7 @@ use super::Asked;
 use super::shown::{Gap, Inode, Record, gaps};
 use anyhow::Result;
 use serde::Serialize;
+use std::io::{self, Write};
 
 /// The answer.
 #[derive(Serialize)]
@@ -54,17 +55,18 @@ pub(super) fn answer(asked: &Asked) -> Result<Log> {
 }
 
 impl Log {
-    pub(super) fn print(&self, json: bool) -> Result<()> {
+    pub(super) fn print(&self, json: bool, to: &mut dyn Write) -> io::Result<()> {
         if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
-            return Ok(());
+            return writeln!(to, "{}", serde_json::to_string_pretty(self)?);
         }
         if let (Some(object), false) = (self.object, self.exists) {
-            println!("{} is gone; it was inode {}", self.path, object.inode);
+            writeln!(to, "{} is gone; it was inode {}", self.path, object.inode)?;
         }
-        self.lines.iter().for_each(|line| println!("{line}"));
+        for line in &self.lines {
+            writeln!(to, "{line}")?;
+        }
         if self.records.is_empty() {
-            println!("no record tells of {}", self.path);
+            writeln!(to, "no record tells of {}", self.path)?;
         }
         Ok(())
     }

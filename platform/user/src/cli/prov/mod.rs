@@ -8,6 +8,7 @@ use crate::provenance::{Found, History, Source};
 use anyhow::{Result, bail};
 use bento_fs::format::geometry::ROOT;
 use paths::Paths;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `bento prov`.
@@ -49,9 +50,15 @@ struct Asked {
 pub(super) fn run(args: &Args) -> Result<()> {
     let (Query::Log(place) | Query::Why(place)) = &args.query;
     let asked = ask(place)?;
-    match args.query {
-        Query::Log(_) => log::answer(&asked)?.print(args.json),
-        Query::Why(_) => why::answer(&asked)?.print(args.json),
+    let mut to = std::io::BufWriter::new(std::io::stdout().lock());
+    let told = match args.query {
+        Query::Log(_) => log::answer(&asked)?.print(args.json, &mut to),
+        Query::Why(_) => why::answer(&asked)?.print(args.json, &mut to),
+    };
+    match told.and_then(|()| to.flush()) {
+        // Whoever reads has read enough.
+        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        told => Ok(told?),
     }
 }
 

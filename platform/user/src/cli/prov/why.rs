@@ -13,6 +13,7 @@ use bento_fs::format::prov::What;
 use rustc_hash::FxHashSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 /// Predecessors that are looked back at.
 const BACK: usize = 16;
@@ -232,38 +233,48 @@ fn add<T: PartialEq>(to: &mut Vec<T>, item: T) {
 }
 
 impl Why {
-    pub(super) fn print(&self, json: bool) -> Result<()> {
+    pub(super) fn print(&self, json: bool, to: &mut dyn Write) -> io::Result<()> {
         if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
-            return Ok(());
+            return writeln!(to, "{}", serde_json::to_string_pretty(self)?);
         }
         let gone = if self.exists { "" } else { ", which is gone" };
-        println!("{} is inode {}, generation {}{gone}", self.path, self.object.inode, self.object.generation);
+        writeln!(
+            to,
+            "{} is inode {}, generation {}{gone}",
+            self.path, self.object.inode, self.object.generation
+        )?;
         if !self.complete {
-            println!("  made while nothing was recorded, or the record was dropped");
+            writeln!(to, "  made while nothing was recorded, or the record was dropped")?;
         }
-        self.chain.iter().for_each(|record| println!("  {}", record.line()));
+        for record in &self.chain {
+            writeln!(to, "  {}", record.line())?;
+        }
         for replaced in &self.replaced {
-            println!("before it, that name was inode {}'s", replaced.object.inode);
-            replaced.chain.iter().for_each(|record| println!("  {}", record.line()));
+            writeln!(to, "before it, that name was inode {}'s", replaced.object.inode)?;
+            for record in &replaced.chain {
+                writeln!(to, "  {}", record.line())?;
+            }
         }
         for writer in &self.processes {
-            println!("{} (uid {}): {}", writer.process.line(), writer.process.uid, writer.did.join(", "));
-            for also in writer.also.iter().take(SHOWN) {
-                let inode = || format!("inode {}", also.object.inode);
-                println!(
-                    "  before that: {} {}",
-                    also.did.join(", "),
-                    also.path.clone().unwrap_or_else(inode)
-                );
-            }
-            if writer.also.len() > SHOWN {
-                println!("  and {} more (--json has them all)", writer.also.len() - SHOWN);
-            }
+            writer.print(to)?;
         }
         for gap in &self.gaps {
-            println!("not recorded: until {}: {}", gap.until, gap.why);
+            writeln!(to, "not recorded: until {}: {}", gap.until, gap.why)?;
         }
         Ok(())
+    }
+}
+
+impl Writer {
+    fn print(&self, to: &mut dyn Write) -> io::Result<()> {
+        writeln!(to, "{} (uid {}): {}", self.process.line(), self.process.uid, self.did.join(", "))?;
+        for also in self.also.iter().take(SHOWN) {
+            let path = also.path.clone().unwrap_or_else(|| format!("inode {}", also.object.inode));
+            writeln!(to, "  before that: {} {path}", also.did.join(", "))?;
+        }
+        match self.also.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => writeln!(to, "  and {more} more (--json has them all)"),
+        }
     }
 }
