@@ -181,7 +181,7 @@ pub fn bare_target() -> Result<BareBuild> {
 
 /// `cargo xtask setup`.
 pub fn everything() -> Result<()> {
-    need(&[BUILD, MOUNT, FUSERMOUNT, PEERS, FILES, ATTRIBUTES, VALGRIND])?;
+    need(&[BUILD, MOUNT, FUSERMOUNT, PEERS, FILES, ATTRIBUTES, VALGRIND, TOOLBOX])?;
     bare_target()?;
     println!("everything is in place");
     Ok(())

@@ -1,7 +1,9 @@
 //! `same-volume A B`: whether two volumes hold the same bytes, block by block, but for the log and the clock.
 //!
-//! Left out: the log's region, every field that holds a time, and the checksums that cover those. For volumes
-//! that began as copies of one another and saw the same operations, one at a time, through two hosts.
+//! Left out: the log's region, every field that holds a time, the checksums that cover those, and in which batch a
+//! block was written last: a server hears of the last close of a removed file later than a kernel, so it may free
+//! the file's blocks one batch later. For volumes that began as copies of one another and saw the same operations,
+//! one at a time, through two hosts.
 
 use anyhow::{Context, Result, bail, ensure};
 use bento_api::{BLOCK, Bytes};
@@ -10,9 +12,10 @@ use bento_hostile::home;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// Fields that the clock decides, or that follow from those.
-const OF_THE_CLOCK: &[&str] = &[
+/// Fields that the clock or the order of batches decides, or that follow from those.
+const LEFT_OUT: &[&str] = &[
     "crc",
+    "seq",
     "atime",
     "mtime",
     "ctime",
@@ -47,7 +50,7 @@ impl Volume {
                 names.insert(block, layout.name.to_string());
                 let mut offset = at;
                 for field in layout.fields {
-                    if OF_THE_CLOCK.contains(&field.name) {
+                    if LEFT_OUT.contains(&field.name) {
                         let bytes = blocks.get_mut(block as usize).context("a block")?;
                         bytes.get_mut(offset..offset + field.size).context("a field")?.fill(0);
                     }

@@ -119,8 +119,11 @@ fn add_disk(qemu: &mut Command, file: &Path, serial: &str, keep: Keep) {
         Keep::Yes => "off",
         Keep::No => "on",
     };
-    let drive =
-        format!("if=none,id={serial},format=raw,cache=unsafe,snapshot={snapshot},file={}", file.display());
+    // Without locks: user-mode Linux holds one of its own on the same user land, to which it does not write either.
+    let drive = format!(
+        "if=none,id={serial},format=raw,cache=unsafe,snapshot={snapshot},file.locking=off,file={}",
+        file.display()
+    );
     qemu.arg("-drive").arg(drive);
     qemu.arg("-device").arg(format!("virtio-blk-pci,drive={serial},serial={serial}"));
 }

@@ -105,7 +105,10 @@ impl Bento {
     /// Who asks, as completely as the running version wants to know it.
     fn caller(&self, header: &Header) -> bento_api::Caller {
         let mut caller = convert::caller(header);
-        if is_recorded(header) && self.mount().with_core(|fs| fs.wants_first_write()) {
+        // Root alone sees names of `trusted.`, and not every kernel says whose user asks for them.
+        let lists_names = abi::Opcode::from_raw(header.opcode) == Some(abi::Opcode::Listxattr);
+        let is_wanted = || is_recorded(header) && self.mount().with_core(|fs| fs.wants_first_write());
+        if lists_names && caller.uid == abi::INVALID_ID || is_wanted() {
             self.processes.complete(&mut caller);
         }
         caller
