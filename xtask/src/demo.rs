@@ -24,7 +24,7 @@ pub struct Options {
     /// Run on another system, without what it lacks
     #[arg(long, value_enum, hide = true)]
     on: Option<System>,
-    /// Files of the unpacked tree
+    /// Unpack a generated tree of so many files instead of the sources of all crates used here
     #[arg(long)]
     files: Option<usize>,
     /// The part of the demonstration that a guest runs
@@ -44,9 +44,9 @@ impl Options {
         self.on.unwrap_or(if in_guest() { System::BentoKernel } else { System::Bento })
     }
 
-    fn files(&self) -> usize {
-        // An emulated machine takes its time.
-        self.files.unwrap_or(if in_guest() { 1_000 } else { 4_000 })
+    /// Files of a generated tree, if it is to be one: a guest has no crates, and takes its time.
+    fn files(&self) -> Option<usize> {
+        self.files.or(in_guest().then_some(1_000))
     }
 }
 
@@ -176,10 +176,13 @@ fn has_provenance() -> bool {
     load.is_ok_and(|status| status.success())
 }
 
-/// A tar file of a generated tree, and a bundle of this repository, or of the tree where there is none.
-fn sources(place: &Path, files: usize) -> Result<Sources> {
+/// A tar file of a tree, and a bundle of this repository, or of the tree where there is none.
+fn sources(place: &Path, files: Option<usize>) -> Result<Sources> {
     let top = place.join(TREE);
-    tree::generate(&top, files)?;
+    match files {
+        Some(files) => tree::generate(&top, files)?,
+        None => copy_crates(&top)?,
+    }
     let digest = tree::digest(&top)?;
     let archive = place.join("tree.tar");
     tree::pack(place, TREE, &archive)?;
@@ -193,6 +196,29 @@ fn sources(place: &Path, files: usize) -> Result<Sources> {
     }
     fs::remove_dir_all(&top)?;
     Ok(Sources { archive, bundle, digest })
+}
+
+/// Copies the sources of the crates that `Cargo.lock` names: a real tree, which is wherever this was built.
+fn copy_crates(to: &Path) -> Result<()> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let registries = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/src");
+    let registries = fs::read_dir(&registries).with_context(|| registries.display().to_string())?;
+    let registries = registries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    let lock = fs::read_to_string(build::root().join("Cargo.lock"))?;
+    let value = |line: &str, key: &str| {
+        line.strip_prefix(key).map(|rest| rest.trim_matches([' ', '=', '"']).to_string())
+    };
+    let (mut crates, mut name) = (Vec::new(), String::new());
+    for line in lock.lines() {
+        name = value(line, "name").unwrap_or(name);
+        let Some(version) = value(line, "version") else { continue };
+        let places = registries.iter().map(|registry| registry.join(format!("{name}-{version}")));
+        crates.extend(places.filter(|place| place.is_dir()));
+    }
+    ensure!(!crates.is_empty(), "cargo keeps the sources of no crate of Cargo.lock; try --files 4000");
+    fs::create_dir(to)?;
+    setup::quiet(Command::new("cp").args(["-r", "--"]).args(crates).arg(to))
 }
 
 /// Clones and unpacks while the core is upgraded again and again.

@@ -4,6 +4,7 @@
 //! `sudo` for it after the build, so that build output stays the caller's.
 
 mod bench;
+mod blind;
 mod board;
 mod build;
 mod demo;
@@ -40,6 +41,9 @@ enum Command {
     Demo(demo::Options),
     /// Run outside conformance suites on a mount
     Fstests(fstests::Options),
+    /// Put bugs into a copy of the file system's readers, and see that fsck does not share them (used by `test`)
+    #[command(hide = true)]
+    Blind,
     /// Install the `bento` command and the names that mount(8), mkfs(8) and fsck(8) look for
     Install(install::Options),
     /// Build the kernel modules and check their objects
@@ -63,6 +67,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::BenchWorker(options) => bench::worker::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Fstests(options) => fstests::run(&options),
+        Command::Blind => blind::run(),
         Command::Install(options) => install::run(&options),
         Command::KernelSuite(options) => return kernel::suite::run(&options),
         Command::Kmod(options) => kernel::kbuild::run(&options),

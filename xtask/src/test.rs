@@ -26,9 +26,6 @@ const CORE: &[&str] = &["bento-api", "bento-fs", "bento-prov"];
 /// Optimised, yet with every debug assertion and overflow check.
 const TEST_PROFILE: &str = "checked";
 
-/// Set for the long run; tests that can do more then do.
-const FULL_VARIABLE: &str = "BENTO_FULL";
-
 /// When a stage is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
@@ -81,10 +78,15 @@ const STAGES: &[Stage] = &[
         own(&["kernel-suite", "--on", "6.12"])
     }),
     always("vm-7.2", "the kernel's suite on Debian's 7.2, in QEMU", || own(&["kernel-suite", "--on", "7.2"])),
+    full("model-long", "a million random operations against the model", model_long),
+    full("blind", "fsck finds what bugs in the file system's readers pass over", || own(&["blind"])),
     full("fsx-long", "fsx with ten more seeds", || {
         own(&["fstests", "fsx", "--seeds", "10", "--first-seed", "100", "--operations", "100000"])
     }),
     full("fsstress-long", "fsstress for ten minutes", || own(&["fstests", "fsstress", "--seconds", "600"])),
+    full("fsstress-crashes", "the same with crashes and upgrades", || {
+        own(&["fstests", "fsstress", "--seconds", "300", "--crashes", "10", "--upgrades"])
+    }),
     full("pjdfstest-6.1", "POSIX conformance on Debian's 6.1", || {
         own(&["fstests", "pjdfstest", "--kernel", "6.1"])
     }),
@@ -146,13 +148,7 @@ pub fn run(options: &Options) -> Result<()> {
             options.only.iter().any(|name| name == stage.name)
         };
         if wanted {
-            let command = (stage.command)().map(|mut command| {
-                if options.full {
-                    command.env(FULL_VARIABLE, "1");
-                }
-                command
-            });
-            board.stage(stage.name, command)?;
+            board.stage(stage.name, (stage.command)())?;
         }
     }
     board.finish()
@@ -202,6 +198,15 @@ fn tests() -> Result<Command> {
 fn doctests() -> Result<Command> {
     let mut command = cargo();
     command.args(["test", "--quiet", "--workspace", "--doc", "--profile", TEST_PROFILE]);
+    Ok(command)
+}
+
+/// Each seed is 200 operations on average.
+fn model_long() -> Result<Command> {
+    let mut command = cargo();
+    command.args(["test", "--profile", TEST_PROFILE, "--package", "bento-hostile", "--test", "hostile"]);
+    command.args(["random_operations_do_what_the_model_says", "--", "--nocapture"]);
+    command.env("HOSTILE_SEEDS", "5200");
     Ok(command)
 }
 

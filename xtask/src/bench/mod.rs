@@ -172,8 +172,8 @@ pub fn run(options: &Options) -> Result<()> {
         results.write_json(path, about(&scale, cpus, cpu, &noise))?;
         println!("written to {}", path.display());
     }
-    if options.smoke && !results.missing.is_empty() {
-        bail!("{} measurements are missing", results.missing.len());
+    if !results.missing.is_empty() {
+        bail!("the table has gaps: {}", results.missing.join("; "));
     }
     Ok(())
 }
