@@ -277,19 +277,21 @@ static int publish_all(struct flight *flight)
 	return error;
 }
 
-/* Ends writeback. The inode may be gone as soon as its last folio is free. */
+/* Ends writeback. The last folio keeps the inode, and so the mount: behind it nothing of them is touched. */
 static void end_flight(struct flight *flight, int error)
 {
 	struct bento_mount *m = bk_mount_of(flight->inode);
-	u32 at, count = flight->count;
+	struct folio *last = flight->folios[flight->count - 1];
+	u32 at;
 
 	if (error)
 		mapping_set_error(flight->inode->i_mapping, error);
-	for (at = 0; at < count; at++)
+	for (at = 0; at + 1 < flight->count; at++)
 		folio_end_writeback(flight->folios[at]);
 	mempool_free(flight, m->data.flights);
 	if (atomic_dec_and_test(&m->data.flying))
 		bk_completed(m);
+	folio_end_writeback(last);
 }
 
 static void land(struct flight *flight)

@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bento-kernel-tests", "fs-exercise"),
     ("bento-kernel-tests", "fs-fill"),
     ("bento-kernel-tests", "fs-crash"),
+    ("bento-kernel-tests", "fs-race"),
     ("bento-hostile", "hostile-mounts"),
     ("bento-hostile", "same-volume"),
 ];
