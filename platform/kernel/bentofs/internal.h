@@ -339,6 +339,12 @@ static inline struct bk_block *bk_block_of(struct bento_block *block)
 	return container_of(block, struct bk_block, rust);
 }
 
+/* After a panic that another version can take over from: nothing is lost yet. */
+static inline bool bk_awaits_takeover(struct bento_mount *m)
+{
+	return READ_ONCE(m->panicked) && !READ_ONCE(m->down);
+}
+
 #define bk_err(m, fmt, ...) pr_err("BENTO-fs (%s): " fmt "\n", (m)->name, ##__VA_ARGS__)
 #define bk_info(m, fmt, ...) pr_info("BENTO-fs (%s): " fmt "\n", (m)->name, ##__VA_ARGS__)
 

@@ -386,15 +386,19 @@ static void send(struct writer *w, struct flight *flight, u32 at, u32 count, u64
 	}
 }
 
-/* Data that has nowhere to go is lost; fsync says so. */
+/* Data that has nowhere to go is lost; fsync says so. After a panic it waits for the next version, and fsync says so. */
 static void lose(struct flight *flight, u32 at, u32 count, int error)
 {
 	struct inode *inode = flight->inode;
+	bool waits = bk_awaits_takeover(bk_mount_of(inode));
 	u64 first = flight->folios[at]->index;
 
 	mapping_set_error(inode->i_mapping, error);
-	bk_forget_states(inode, first, first + count);
+	if (!waits)
+		bk_forget_states(inode, first, first + count);
 	bitmap_set(flight->lost, at, count);
+	for (; waits && count; count--)
+		filemap_dirty_folio(inode->i_mapping, flight->folios[at++]);
 }
 
 static void send_placed(struct writer *w, struct flight *flight, u32 at, u64 first)
@@ -623,6 +627,10 @@ int bk_writepages(struct address_space *mapping, struct writeback_control *wbc)
 	struct folio_batch batch;
 	bool enough = false;
 
+	if (bk_awaits_takeover(bk_mount_of(w.inode))) {
+		memalloc_nofs_restore(nofs);
+		return w.waits ? -EIO : 0;
+	}
 	if (wbc->range_cyclic) {
 		index = mapping->writeback_index;
 		end = -1;
