@@ -28,21 +28,22 @@ int bk_batches_init(struct bento_mount *m, const struct bento_mounted *mounted)
 	m->ride_until = min(mounted->log_credits / 8, mounted->batch_limit / 2);
 	/* The first flush is never left out: what a former life wrote may be unflushed. */
 	atomic64_set(&m->written, 1);
-	if (m->read_only || m->list)
+	if (m->read_only)
 		return 0;
+	/* Who turned from writing to reading has them; who failed to turn to writing may have some. */
 	m->list_most = m->batch_limit + SLACK;
-	m->list = kvmalloc_array(m->list_most, sizeof(*m->list), GFP_KERNEL);
-	if (!m->list)
-		return -ENOMEM;
+	m->list = m->list ?: kvmalloc_array(m->list_most, sizeof(*m->list), GFP_KERNEL);
 	for (at = 0; at < BENTO_BATCHES_IN_FLIGHT; at++) {
-		m->sealed[at].blocks = kvmalloc_array(m->list_most, sizeof(*m->list), GFP_KERNEL);
-		if (!m->sealed[at].blocks)
+		struct bk_batch *batch = &m->sealed[at];
+
+		batch->blocks = batch->blocks ?: kvmalloc_array(m->list_most, sizeof(*m->list), GFP_KERNEL);
+		if (!batch->blocks)
 			return -ENOMEM;
 	}
 	/* A tag takes 16 bytes or more; header pages come from the list of requests. */
 	m->tag_page_count = m->batch_limit / 64 + 4;
-	m->tag_pages = kvcalloc(m->tag_page_count, sizeof(*m->tag_pages), GFP_KERNEL);
-	return m->tag_pages ? 0 : -ENOMEM;
+	m->tag_pages = m->tag_pages ?: kvcalloc(m->tag_page_count, sizeof(*m->tag_pages), GFP_KERNEL);
+	return m->list && m->tag_pages ? 0 : -ENOMEM;
 }
 
 void bk_batches_destroy(struct bento_mount *m)

@@ -63,6 +63,22 @@ static bool is_clean(struct bk_block *block)
 	return clean;
 }
 
+/*
+ * Takes a block that nobody pins out of the cache; its last reference is the caller's then. Under the lock of the cache:
+ * somebody else may be taking it out, and the cache has one reference to give.
+ */
+static bool take_out(struct bento_mount *m, unsigned long no, struct bk_block *block)
+{
+	bool taken;
+
+	xa_lock(&m->cache);
+	taken = xa_load(&m->cache, no) == block && atomic_cmpxchg(&block->refs, 1, 0) == 1;
+	if (taken)
+		__xa_erase(&m->cache, no);
+	xa_unlock(&m->cache);
+	return taken;
+}
+
 /* Drops blocks that are clean and not pinned, found by a clock, in so many steps: how many. */
 static unsigned long drop_some(struct bento_mount *m, unsigned long steps, unsigned long most)
 {
@@ -78,14 +94,11 @@ static unsigned long drop_some(struct bento_mount *m, unsigned long steps, unsig
 			no = 0;
 		else if (block->used)
 			block->used = false;
-		else if (READ_ONCE(block->state) == BK_READY && is_clean(block) &&
-			 atomic_cmpxchg(&block->refs, 1, 0) == 1)
+		else if (READ_ONCE(block->state) == BK_READY && is_clean(block) && take_out(m, no, block))
 			victim = block;
 		rcu_read_unlock();
 		if (!victim)
 			continue;
-		/* Nobody can get a reference any more; whoever still finds it takes it for missing. */
-		xa_cmpxchg(&m->cache, no, victim, NULL, 0);
 		atomic_long_dec(&m->cached);
 		atomic64_inc(&m->evicted);
 		WRITE_ONCE(victim->gone, true);

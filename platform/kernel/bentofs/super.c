@@ -12,17 +12,16 @@
 
 #define BENTO_MAGIC 0x42454e54
 
+/* The queue stays: an fsync that goes on may put something there. */
 static void stop_background(struct bento_mount *m)
 {
 	cancel_delayed_work_sync(&m->timer);
-	if (m->work)
-		destroy_workqueue(m->work);
-	m->work = NULL;
+	cancel_work_sync(&m->checkpoint);
 }
 
 static int start_background(struct bento_mount *m)
 {
-	m->work = alloc_workqueue("bento/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, m->name);
+	m->work = m->work ?: alloc_workqueue("bento/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, m->name);
 	if (!m->work)
 		return -ENOMEM;
 	queue_delayed_work(m->work, &m->timer, m->options.commit_seconds * HZ);
@@ -37,6 +36,8 @@ static void mount_free(struct bento_mount *m)
 
 	stop_background(m);
 	bk_data_destroy(m);
+	if (m->work)
+		destroy_workqueue(m->work);
 	list_for_each_entry_safe(c, next, &m->idle_calls, link)
 		bk_call_free(c);
 	bk_batches_destroy(m);

@@ -680,6 +680,9 @@ int bk_data_init(struct bento_mount *m)
 {
 	struct bk_data *data = &m->data;
 
+	/* Who turns from reading to writing has it. */
+	if (data->work)
+		return ask_kept(m);
 	INIT_WORK(&data->landing, land_all);
 	spin_lock_init(&data->landed_lock);
 	INIT_LIST_HEAD(&data->landed);

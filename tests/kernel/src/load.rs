@@ -44,7 +44,8 @@ struct Kept {
 impl Kept {
     fn new(path: PathBuf) -> Result<Kept> {
         let mut options = OpenOptions::new();
-        let file = done(options.read(true).write(true).create(true).truncate(true).open(&path), "open", &path)?;
+        let file =
+            done(options.read(true).write(true).create(true).truncate(true).open(&path), "open", &path)?;
         done(file.set_len(MAPPED as u64), "resize", &path)?;
         let mapping = Mapping::new(&file, MAPPED)?;
         Ok(Kept { path, file, mapping, last: None })
@@ -53,7 +54,11 @@ impl Kept {
     /// What was stored last is still there; then something else is stored.
     fn touch(&mut self, round: u64) -> Result<()> {
         if let Some((at, bytes)) = &self.last {
-            ensure!(self.mapping.read(*at, bytes.len())? == *bytes, "{}: the mapping changed", self.path.display());
+            ensure!(
+                self.mapping.read(*at, bytes.len())? == *bytes,
+                "{}: the mapping changed",
+                self.path.display()
+            );
             let mut read = vec![0; bytes.len()];
             let from = std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut read, *at as u64);
             done(from, "read", &self.path)?;
@@ -105,8 +110,12 @@ fn run() -> Result<u64> {
     let words: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [dir, stop] = words.as_slice() else { bail!("usage: fs-load DIR STOP") };
     let failed: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(dir, thread, stop))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().map_or(Some(None), |done| done.err().map(Some))).collect()
+        let threads: Vec<_> =
+            (0..THREADS).map(|thread| scope.spawn(move || work(dir, thread, stop))).collect();
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().map_or(Some(None), |done| done.err().map(Some)))
+            .collect()
     });
     for error in &failed {
         match error {

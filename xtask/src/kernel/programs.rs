@@ -15,6 +15,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROGRAMS: &[(&str, &str)] = &[
     ("bento-user", "bento"),
     ("bento-kernel-tests", "fs-suite"),
+    ("bento-kernel-tests", "fs-load"),
     ("bento-kernel-tests", "fs-shutdown"),
     ("bento-kernel-tests", "fs-exercise"),
     ("bento-kernel-tests", "fs-fill"),

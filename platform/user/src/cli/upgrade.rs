@@ -40,7 +40,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let mut bytes = [0; 256];
     bytes.copy_from_slice(request.as_bytes());
-    crate::sys::exchange::<UPGRADE_IOCTL, 256>(&dir, &mut bytes).map_err(|errno| explain(args, errno))?;
+    crate::sys::exchange::<UPGRADE_IOCTL, 256>(&dir, &mut bytes)
+        .map_err(|errno| explain(args, &dir, errno))?;
     let (reply, _) = UpgradeReply::read_from_prefix(&bytes).map_err(|_| anyhow::anyhow!("a short answer"))?;
     let version = crate::server::text(&reply.version);
     let refused = crate::server::text(&reply.refused);
@@ -68,7 +69,24 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn explain(args: &Args, errno: rustix::io::Errno) -> anyhow::Error {
+/// What statfs(2) says of a mount that the kernel module serves.
+const KERNEL_MAGIC: i64 = 0x4245_4e54;
+/// The versions whose modules are loaded, one a line.
+const LOADED: &str = "/sys/fs/bento/versions";
+
+/// The names that a mount can be upgraded to, and what else could help.
+fn names(mount: &File) -> String {
+    let is_in_kernel = rustix::fs::fstatfs(mount).is_ok_and(|told| told.f_type == KERNEL_MAGIC);
+    if !is_in_kernel {
+        let names: Vec<&str> = crate::versions::VERSIONS.iter().map(|version| version.name).collect();
+        return names.join(", ");
+    }
+    let loaded = std::fs::read_to_string(LOADED).unwrap_or_default();
+    let names: Vec<&str> = loaded.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    format!("{} (load the module of another one first: modprobe bento_prov)", names.join(", "))
+}
+
+fn explain(args: &Args, mount: &File, errno: rustix::io::Errno) -> anyhow::Error {
     use rustix::io::Errno;
     let dir = args.dir.display();
     match errno {
@@ -76,9 +94,9 @@ fn explain(args: &Args, errno: rustix::io::Errno) -> anyhow::Error {
             anyhow::anyhow!("{dir} is no mounted Bento volume")
         }
         Errno::NOENT => {
-            let names: Vec<&str> = crate::versions::VERSIONS.iter().map(|version| version.name).collect();
-            anyhow::anyhow!("there is no such version; there are {}", names.join(", "))
+            anyhow::anyhow!("there is no such version; there are {}", names(mount))
         }
+        Errno::INTR => anyhow::anyhow!("{dir}: interrupted; the version before serves on"),
         Errno::PERM => anyhow::anyhow!("{dir}: only root, or who mounted it, may upgrade it"),
         other => anyhow::anyhow!("{dir}: {}", std::io::Error::from(other)),
     }
