@@ -68,7 +68,7 @@ impl Kept {
         let at = usize::try_from(round % 1500).unwrap_or(0) * 8;
         self.mapping.write(at, &bytes)?;
         self.last = Some((at, bytes));
-        if round % 8 == 0 { self.mapping.sync() } else { Ok(()) }
+        if round.is_multiple_of(8) { self.mapping.sync() } else { Ok(()) }
     }
 }
 
@@ -91,13 +91,13 @@ fn work(dir: &Path, thread: u64, stop: &Path) -> Result<()> {
         let mut read = Vec::new();
         done(done(File::open(&renamed), "open", &renamed)?.read_to_end(&mut read), "read", &renamed)?;
         ensure!(read == bytes, "{}: not what was written", renamed.display());
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             let link = dir.join("link");
             done(fs::hard_link(&renamed, &link), "link", &link)?;
             done(fs::remove_file(&renamed), "remove", &renamed)?;
             done(fs::remove_file(&link), "remove", &link)?;
         }
-        if round % 7 == 0 {
+        if round.is_multiple_of(7) {
             let below = dir.join("below");
             done(fs::create_dir(&below), "mkdir", &below)?;
             done(fs::remove_dir(&below), "rmdir", &below)?;
