@@ -25,10 +25,6 @@ use bento_api::{
 
 /// Unloaded groups whose allocation blocks are asked for in one wait.
 const LOAD_AT_ONCE: usize = 4;
-/// Blocks of the summary that are asked for in one wait.
-const SUMMARY_AT_ONCE: u64 = 8;
-/// In the place of an unloaded group's hint: the summary says that there is nothing.
-const NOTHING: u32 = u32::MAX;
 
 /// What a claim does to the volume's totals.
 pub(crate) fn totals(claim: &Claim) -> Totals {
@@ -288,10 +284,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         let block = self.load_group(group)?;
         let run = self.platform().claim(group, map, left, |busy| {
-            let hint = busy.hint.get(hint_of(map)).copied().unwrap_or(0);
+            let hint = busy.hint.get(usize::from(map == Map::Blocks)).copied().unwrap_or(0);
             let from = if from == 0 { hint } else { from };
             let run = find_run(busy.words(map), from, want)?;
-            if let Some(hint) = busy.hint.get_mut(hint_of(map)) {
+            if let Some(hint) = busy.hint.get_mut(usize::from(map == Map::Blocks)) {
                 *hint = run.start;
             }
             Some(run)
@@ -322,9 +318,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                         .try_into()
                         .unwrap_or(0),
                 );
-                let known = |busy: Busy<'_>| (*busy.loaded, busy.hint.get(hint_of(map)) == Some(&NOTHING));
-                let (loaded, nothing) = self.platform().with_group(no, known)?;
-                if loaded {
+                if self.platform().with_group(no, |busy| *busy.loaded)? {
                     if pass == Pass::Summary
                         && let Some(found) = self.claim_in(no, map, left, 0, want)?
                     {
@@ -332,7 +326,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                     }
                     continue;
                 }
-                if pass == Pass::Summary && (nothing || !self.summary_has(no, map)?) {
+                if pass == Pass::Summary && !self.summary_has(no, map)? {
                     continue;
                 }
                 let at = self.volume.geometry.alloc_block(no).ok_or(Errno::Capacity)?;
@@ -365,31 +359,16 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Wait::Blocks.into()
     }
 
-    /// What the group summary says of a group that is not loaded: advisory, and believed only when it says that there is
-    /// something. That there is nothing is noted, so that the next attempt needs no pin to know.
+    /// What the group summary says: advisory, and believed only when it says that there is something.
     fn summary_has(&mut self, no: GroupNo, map: Map) -> Result<bool, Stop> {
-        let geometry = self.volume.geometry;
-        let (block, index) = geometry.summary_place(no).ok_or(Errno::Capacity)?;
-        let Some(pinned) = self.platform().pin(block)? else {
-            let end = geometry.summary_start.0.saturating_add(geometry.summary_len);
-            let ahead = block.0..end.min(block.0.saturating_add(SUMMARY_AT_ONCE));
-            ahead.for_each(|no| self.platform().want(BlockNo(no), Fetch::Read));
-            return Err(self.note_search());
-        };
+        let (block, index) = self.volume.geometry.summary_place(no).ok_or(Errno::Capacity)?;
+        let pinned = self.pin(block)?;
         let summary =
             self.platform().read(pinned, |bytes| group::Summary::read(bytes, index)).unwrap_or_default();
-        let has = match map {
+        Ok(match map {
             Map::Inodes => summary.free_inodes > 0,
             Map::Blocks => summary.free_blocks > 0,
-        };
-        if !has {
-            self.platform().with_group(no, |busy| {
-                if let (false, Some(hint)) = (*busy.loaded, busy.hint.get_mut(hint_of(map))) {
-                    *hint = NOTHING;
-                }
-            })?;
-        }
-        Ok(has)
+        })
     }
 
     /// Why there is no space: some may come, or none.
@@ -518,13 +497,7 @@ fn fill(busy: Busy<'_>, bytes: &Bytes) {
             *word = u64::from_le_bytes(*eight);
         }
     }
-    busy.hint.fill(0);
     *busy.loaded = true;
-}
-
-/// Where a group's hint for a bitmap is.
-fn hint_of(map: Map) -> usize {
-    usize::from(map == Map::Blocks)
 }
 
 #[cfg(test)]

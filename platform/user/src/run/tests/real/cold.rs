@@ -118,23 +118,10 @@ fn a_cold_create_on_a_nearly_full_tebibyte_reads_a_handful_of_blocks() {
     println!("create, mkdir, create and write; (blocks read, waits): {costs:?}");
     let [(created, _), others @ ..] = costs;
     assert!(created <= 8, "{created} blocks read");
-    // Who needs a block reads the summary of 10,000 full groups first.
+    // Who needs a block may read the summary of 10,000 full groups first.
     let summary = 10_922_u64.div_ceil(508);
     for (read, waits) in others {
-        assert!(read <= summary + 10 && waits <= 8, "{read} blocks read in {waits} waits");
-    }
-}
-
-#[test]
-fn more_full_groups_are_passed_over_than_a_call_can_pin_blocks_of_the_summary() {
-    let groups = 508 * (bento_api::limits::PINS as u64 + 10);
-    let device = Arc::new(Counting { ram: RamDevice::new(512 * groups), read: AtomicU64::new(0) });
-    let options = bento_mkfs::Options { blocks_per_group: Some(512), ..bento_mkfs::Options::new(0) };
-    let plan = bento_mkfs::plan(&options, device.blocks()).expect("fits");
-    bento_mkfs::make(&BlockingDisk(&*device), &plan, &mut |_, _| {}).expect("is made");
-    fill(&device, 99);
-    for work in [CREATE, MKDIR, WRITE] {
-        println!("(blocks read, waits): {:?}", cost(&device, work));
+        assert!(read <= summary + 10, "{read} blocks read in {waits} waits");
     }
 }
 
