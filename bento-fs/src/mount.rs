@@ -210,7 +210,7 @@ pub fn unmount(
     disk.flush()?;
     superblock.state.insert(VolumeState::CLEAN);
     superblock.write_time = now.seconds;
-    if has_records(disk, &superblock, space)? {
+    if has_records(disk, &superblock, space) {
         superblock.compat.insert(Compat::PROV);
     }
     write_superblock(disk, &superblock, space)
@@ -229,14 +229,15 @@ pub fn note_errors(disk: &dyn Disk, errors: &[ErrorRecord], space: &mut Space) -
     write_superblock(disk, &superblock, space)
 }
 
-/// Whether there is a provenance log: a version that records may have taken over and begun one.
-fn has_records(disk: &dyn Disk, superblock: &Superblock, space: &mut Space) -> Result<bool, Failed> {
-    let Some((block, at)) = superblock.geometry.inode_place(PROVENANCE) else { return Ok(false) };
-    disk.read(block, &mut space.home)?;
+/// Whether there is a provenance log: a version that records may have taken over and begun one. What cannot be read is
+/// none: the mark is no reason to fail an unmount.
+fn has_records(disk: &dyn Disk, superblock: &Superblock, space: &mut Space) -> bool {
+    let Some((block, at)) = superblock.geometry.inode_place(PROVENANCE) else { return false };
+    if disk.read(block, &mut space.home).is_err() {
+        return false;
+    }
     let record = space.home.get(at..).unwrap_or(&[]);
-    let inode = Inode::decode(record, PROVENANCE, superblock.csum_seed)
-        .map_err(|what| Failed::Corrupt(what, block))?;
-    Ok(!inode.is_free())
+    Inode::decode(record, PROVENANCE, superblock.csum_seed).is_ok_and(|inode| !inode.is_free())
 }
 
 fn write_summary(
