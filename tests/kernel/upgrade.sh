@@ -25,7 +25,7 @@ exec 5>&-
 check "a file that was open is whole" sh -c "[ \"\$(cat $MNT/open)\" = 'before
 after' ]"
 check "the old module can be removed at once" rmmod bento_fs
-refuse "a version that is not loaded is refused" to bento-fs "$MNT"
+refuse "a version that does not exist is refused" to bento-nothing "$MNT"
 check "and the one that served serves on" touch "$MNT/served"
 check "the module loads again" modprobe bento_fs
 check "its version takes over" to bento-fs "$MNT"

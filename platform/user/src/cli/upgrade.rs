@@ -83,7 +83,7 @@ fn names(mount: &File) -> String {
     }
     let loaded = std::fs::read_to_string(LOADED).unwrap_or_default();
     let names: Vec<&str> = loaded.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    format!("{} (load the module of another one first: modprobe bento_prov)", names.join(", "))
+    format!("{}, and no module of that name is installed", names.join(", "))
 }
 
 fn explain(args: &Args, mount: &File, errno: rustix::io::Errno) -> anyhow::Error {
