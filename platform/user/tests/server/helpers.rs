@@ -34,17 +34,16 @@ fn bind(from: &Path, to: &Path) {
     rustix::mount::mount_bind(from, to).unwrap();
 }
 
-/// /sbin, with our helpers beside what there is.
+/// /sbin, with our helpers beside copies of what there is: the place is removed with all that is in it, so the real
+/// directory must never be bound there.
 fn install_helpers(place: &Place) {
-    let (old, new) = (place.path("old-sbin"), place.path("new-sbin"));
+    let new = place.path("sbin");
     let sbin = fs::canonicalize("/sbin").unwrap();
-    fs::create_dir(&old).unwrap();
-    fs::create_dir(&new).unwrap();
-    bind(&sbin, &old);
-    for entry in fs::read_dir(&sbin).unwrap() {
-        let name = entry.unwrap().file_name();
-        if !name.to_string_lossy().contains("bento") {
-            symlink(old.join(&name), new.join(&name)).unwrap();
+    run(Command::new("cp").arg("-a").arg(&sbin).arg(&new)).well();
+    for entry in fs::read_dir(&new).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_string_lossy().contains("bento") {
+            fs::remove_file(entry.path()).unwrap();
         }
     }
     for name in ["mount.fuse.bento", "umount.fuse.bento", "mount.fuseblk.bento", "fsck.fuse.bento"] {
