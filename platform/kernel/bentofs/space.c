@@ -4,8 +4,8 @@
 
 #include "internal.h"
 
-/* Open placements of a mount. */
-#define PLACEMENTS_MOST 4096
+/* Open placements of a mount. More than writing back has in the air: without room a block that was accepted would be lost. */
+#define PLACEMENTS_MOST 65536
 
 int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
 {

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Barrier;
 use std::time::Duration;
 
 /// The number that XFS gave it; ext4, F2FS and Bento have the same.
@@ -93,7 +94,7 @@ impl Subject {
     }
 }
 
-fn work(dir: &Path, thread: u64, seed: u64) -> Result<Vec<Subject>> {
+fn work(dir: &Path, thread: u64, seed: u64, ready: &Barrier) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     for number in thread * FILES..(thread + 1) * FILES {
         let path = dir.join(format!("crash{number}"));
@@ -103,7 +104,9 @@ fn work(dir: &Path, thread: u64, seed: u64) -> Result<Vec<Subject>> {
     let open = |subject: &Subject| {
         OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&subject.path)
     };
-    let files = subjects.iter().map(open).collect::<std::io::Result<Vec<_>>>()?;
+    let files = subjects.iter().map(open).collect::<std::io::Result<Vec<_>>>();
+    ready.wait();
+    let files = files?;
     for step in 0.. {
         let random = mix(seed * 77_777 + thread * 1_000_000_007 + step);
         let at = (random >> 32) as usize % files.len();
@@ -119,9 +122,11 @@ fn work(dir: &Path, thread: u64, seed: u64) -> Result<Vec<Subject>> {
 fn write(dir: &Path, record: &Path, seed: u64) -> Result<()> {
     fs::create_dir_all(record)?;
     let top = File::open(dir)?;
+    let ready = &Barrier::new(THREADS as usize + 1);
     let all = std::thread::scope(|scope| -> Result<Vec<Subject>> {
         let threads: Vec<_> =
-            (0..THREADS).map(|thread| scope.spawn(move || work(dir, thread, seed))).collect();
+            (0..THREADS).map(|thread| scope.spawn(move || work(dir, thread, seed, ready))).collect();
+        ready.wait();
         std::thread::sleep(Duration::from_millis(200 + mix(seed) % 1500));
         // SAFETY: the call reads one 32-bit number, which Setter passes.
         let request = unsafe { Setter::<SHUTDOWN, u32>::new(2) };
