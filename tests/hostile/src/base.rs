@@ -8,6 +8,7 @@ use bento_fs::format::log::{
 };
 use bento_fs::format::{Geometry, Header, Superblock};
 use bento_user::session::Purpose;
+use bento_user::versions;
 use std::sync::{Arc, LazyLock};
 
 const LOG_BLOCKS: u64 = bento_api::limits::SMALLEST_LOG as u64;
@@ -105,7 +106,8 @@ fn log_header(blocks: &[Bytes], superblock: &Superblock) -> LogHeader {
 
 fn populated() -> Vec<Bytes> {
     let device = Arc::new(made(GROUPS));
-    let mut volume = Volume::open(&device, Purpose::Write).expect("mounts");
+    // Who did it is recorded: that has structures too.
+    let mut volume = Volume::open_with(&device, Purpose::Write, versions::PROV).expect("mounts");
     populate(&mut volume);
     volume.sync().expect("syncs");
     volume.mount().checkpoint().expect("goes home");

@@ -8,6 +8,7 @@ use bento_user::containers::UserCall;
 use bento_user::device::Device;
 use bento_user::run::{Mount, Privileges};
 use bento_user::session::{Purpose, Session, SessionError, SessionOptions};
+use bento_user::versions::{self, Version};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,15 @@ pub struct Volume {
 impl Volume {
     /// Mounts, recovering what is in the log.
     pub fn open(device: &Arc<Ram>, purpose: Purpose) -> Result<Self, SessionError> {
+        Self::open_with(device, purpose, versions::PLAIN)
+    }
+
+    /// Mounts with one version of the file system.
+    pub fn open_with(device: &Arc<Ram>, purpose: Purpose, version: Version) -> Result<Self, SessionError> {
         // Nothing happens in the background that a case did not ask for.
         let commit_every = Duration::from_secs(3600);
         let cache_bytes = Some(4 << 20);
-        let options = SessionOptions { purpose, commit_every, cache_bytes, ..SessionOptions::default() };
+        let options = SessionOptions { purpose, commit_every, cache_bytes, version };
         let device: Arc<dyn Device> = device.clone();
         let session = Session::on_device(Path::new("image"), device, &options)?;
         let call = session.mount().call();
