@@ -177,19 +177,16 @@ typedef const struct kiocb bento_writer;
 typedef struct file bento_writer;
 #endif
 
-/* Whether it moves the position of the file. */
-#if BENTO_SINCE(6, 5)
-#define bento_perform_write(iocb, from) generic_perform_write(iocb, from)
-#else
+/* Whether generic_perform_write() moves the file's position differs even among updates of 6.1: it is set, not added to. */
 static inline ssize_t bento_perform_write(struct kiocb *iocb, struct iov_iter *from)
 {
+	loff_t at = iocb->ki_pos;
 	ssize_t written = generic_perform_write(iocb, from);
 
 	if (written > 0)
-		iocb->ki_pos += written;
+		iocb->ki_pos = at + written;
 	return written;
 }
-#endif
 
 /* Reading a folio says nothing back since its errors are the bio's. */
 #if BENTO_SINCE(6, 17)
