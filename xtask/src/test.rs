@@ -76,6 +76,8 @@ const STAGES: &[Stage] = &[
     always("vm-6.1", "the suite on Debian's 6.1, in QEMU", || own_suite("6.1")),
     always("vm-6.12", "the suite on Debian's 6.12, in QEMU", || own_suite("6.12")),
     always("vm-7.2", "the suite on Debian's 7.2, in QEMU", || own_suite("7.2")),
+    full("model-long", "a million random operations against the model", model_long),
+    full("blind", "fsck finds what bugs in the file system's readers pass over", || own(&["blind"])),
     full("vm-6.1-whole", "all of the kernel's scripts on Debian's 6.1", || {
         own(&["kernel-suite", "--on", "6.1"])
     }),
