@@ -95,6 +95,7 @@ int bk_writepages(struct address_space *mapping, struct writeback_control *wbc);
 int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to);
 int bk_publish_data(struct bk_call *c, struct inode *inode, u32 id, loff_t size, u64 blocks, u64 growing);
 void bk_abandon(struct bk_call *c, struct inode *inode, u32 id, u64 blocks, u64 growing);
+int bk_trim_past_end(struct bk_call *c, struct inode *inode);
 int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size);
 int bk_raise_pending(struct inode *inode);
 int bk_data_init(struct bento_mount *m);

@@ -325,17 +325,6 @@ int bk_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 
 /* Changing the size. */
 
-static int trim_past_end(struct bk_call *c, struct inode *inode)
-{
-	int error;
-
-	c->rust.args.ino = inode->i_ino;
-	do {
-		error = bk_run(c, BENTO_OP_TRIM_PAST_END, BENTO_KIND_SETATTR);
-	} while (!error && c->rust.reply.kind);
-	return error;
-}
-
 /* The content changed in an operation of this time. */
 static void set_times(struct inode *inode, struct bento_time now)
 {
@@ -360,14 +349,14 @@ static int set_size(struct inode *inode, loff_t size)
 	mutex_lock(&f->publishing);
 	error = bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	if (error == -EBUSY)
-		error = trim_past_end(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
+		error = bk_trim_past_end(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	if (!error) {
 		f->disk_size = c->rust.reply.attr.size;
 		f->pending_size = min(f->pending_size, size);
 		inode->i_blocks = c->rust.reply.attr.sectors;
 		set_times(inode, c->rust.reply.attr.mtime);
 		/* The size is what it is; what lies behind it is freed now, with the next change, or by recovery. */
-		if (c->rust.reply.kind && !trim_past_end(c, inode) && !bk_run(c, BENTO_OP_GETATTR, BENTO_KIND_READ))
+		if (c->rust.reply.kind && !bk_trim_past_end(c, inode) && !bk_run(c, BENTO_OP_GETATTR, BENTO_KIND_READ))
 			inode->i_blocks = c->rust.reply.attr.sectors;
 	}
 	mutex_unlock(&f->publishing);
@@ -440,7 +429,7 @@ static int allocate_steps(struct inode *inode, u32 how, u64 at, u64 end)
 		c->rust.args.length = end - at;
 		error = bk_run(c, BENTO_OP_FALLOCATE, BENTO_KIND_ALLOCATE);
 		if (error == -EBUSY)
-			error = trim_past_end(c, inode);
+			error = bk_trim_past_end(c, inode);
 		else if (!error && c->rust.reply.value <= at)
 			error = -EIO;
 		else if (!error)

@@ -143,7 +143,8 @@ int bk_publish_data(struct bk_call *c, struct inode *inode, u32 id, loff_t size,
 	return 0;
 }
 
-static int trim(struct bk_call *c, struct inode *inode)
+/* Frees what lies behind the end of a file, step by step. */
+int bk_trim_past_end(struct bk_call *c, struct inode *inode)
 {
 	int error;
 
@@ -173,7 +174,7 @@ int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size)
 	error = bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	if (error == -EBUSY) {
 		/* An earlier truncate could not free all: that comes first now. */
-		error = trim(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
+		error = bk_trim_past_end(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	}
 	if (!error)
 		learn(inode, &c->rust.reply.attr);
@@ -473,7 +474,7 @@ static u32 send_some(struct writer *w, struct flight *flight, struct bk_call *c,
 			}
 			/* No data, and it could not be placed: a truncate that is not done is in the way. */
 			if (attempts) {
-				done = trim(c, inode);
+				done = bk_trim_past_end(c, inode);
 				if (done)
 					break;
 			}

@@ -40,7 +40,7 @@ fn why_names_the_processes_and_the_names_of_a_file_on_a_mount_and_in_the_image()
     place.mount("prov").well();
     shell(
         &place,
-        "mkdir work; touch work/new; cp /etc/hostname work/new; mv work/new result; touch other; rm other",
+        "mkdir desk; touch desk/new; cp /etc/hostname desk/new; mv desk/new result; touch other; rm other",
     );
     let result = text(&place.file("result"));
     let on_mount = json(&["why", &result]);
@@ -48,7 +48,7 @@ fn why_names_the_processes_and_the_names_of_a_file_on_a_mount_and_in_the_image()
     let (made, moved) = (all(chain, "create"), all(chain, "rename"));
     assert_eq!((made.len(), moved.len()), (1, 1), "{on_mount:#}");
     assert_eq!((command(made[0]), command(moved[0])), ("touch", "mv"));
-    assert_eq!(moved[0]["path"], "/work/new");
+    assert_eq!(moved[0]["path"], "/desk/new");
     assert_eq!(moved[0]["to"], "/result");
     let written = all(chain, "write");
     assert_eq!(written.iter().map(|record| command(record)).collect::<Vec<_>>(), ["cp"]);
@@ -59,7 +59,7 @@ fn why_names_the_processes_and_the_names_of_a_file_on_a_mount_and_in_the_image()
     );
     assert_eq!(on_mount["complete"], true);
     let said = prov(&["why", &result]).well();
-    for part in ["/work/new -> /result", "by mv[", "by touch[", "write"] {
+    for part in ["/desk/new -> /result", "by mv[", "by touch[", "write"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     place.umount().well();
