@@ -31,9 +31,9 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// A progress line on stderr that exists only on a terminal.
+/// A progress line on stderr that exists only on a terminal; the console of a guest is a log, and none.
 pub fn spinner(message: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if build::in_guest() || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}")

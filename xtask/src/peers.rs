@@ -82,8 +82,12 @@ pub fn programs(system: System) -> Result<Programs> {
     match system {
         System::Bento | System::BentoKernel => Ok(Programs::Bento(Bento::build()?)),
         System::Ceiling => Ok(Programs::Memfs(release_program("bento-memfs", "memfs")?)),
-        System::Fuse2fs | System::Ext4Ordered | System::Ext4Journal => {
-            setup::need(&[setup::PEERS])?;
+        System::Fuse2fs => {
+            setup::need(&[setup::FUSE2FS])?;
+            Ok(Programs::Native)
+        }
+        System::Ext4Ordered | System::Ext4Journal => {
+            setup::need(&[setup::EXT4])?;
             Ok(Programs::Native)
         }
     }

@@ -23,8 +23,10 @@ pub const BUILD: &[Tool] = &[tool("cc", "gcc"), tool("ld", "binutils")];
 pub const MOUNT: &[Tool] = &[tool("mount", "mount"), tool("losetup", "mount")];
 /// For a mount by a user who is not root.
 pub const FUSERMOUNT: &[Tool] = &[tool("fusermount3", "fuse3")];
-/// For the peers that Bento is compared with.
-pub const PEERS: &[Tool] = &[tool("mke2fs", "e2fsprogs"), tool("fuse2fs", "fuse2fs")];
+/// For ext4, the peer in the kernel.
+pub const EXT4: &[Tool] = &[tool("mke2fs", "e2fsprogs")];
+/// For ext4's userspace server, the peer over FUSE.
+pub const FUSE2FS: &[Tool] = &[tool("mke2fs", "e2fsprogs"), tool("fuse2fs", "fuse2fs")];
 /// For trees and repositories.
 pub const FILES: &[Tool] = &[tool("tar", "tar"), tool("find", "findutils"), tool("git", "git")];
 /// For the tests of extended attributes and ACLs.
@@ -181,7 +183,7 @@ pub fn bare_target() -> Result<BareBuild> {
 
 /// `cargo xtask setup`.
 pub fn everything() -> Result<()> {
-    need(&[BUILD, MOUNT, FUSERMOUNT, PEERS, FILES, ATTRIBUTES, VALGRIND, TOOLBOX])?;
+    need(&[BUILD, MOUNT, FUSERMOUNT, EXT4, FUSE2FS, FILES, ATTRIBUTES, VALGRIND, TOOLBOX])?;
     bare_target()?;
     println!("everything is in place");
     Ok(())

@@ -15,10 +15,11 @@ use std::process::Command;
 
 /// The disk in memory. The kernel's words for its driver are the same built in and as a module.
 const MEMORY_DISK: &str = "/dev/ram0";
-const MEMORY_DISK_WORDS: &str = "brd.rd_nr=1 brd.rd_size=1048576";
+const MEMORY_DISK_WORDS: &str = "brd.rd_nr=2 brd.rd_size=1048576";
 
-/// A disk of the guest's whose flush is held back.
+/// A disk whose flush is held back, and the one below it.
 const SLOW_DISK: &str = "bento-slow-flush";
+const BELOW_SLOW_DISK: &str = "/dev/ram1";
 const FLUSH_MILLISECONDS: u32 = 1;
 
 /// Boots the guest and lets it measure; the JSON goes to `json`.
@@ -28,7 +29,9 @@ pub fn run(kernel: Kernel, json: Option<&Path>) -> Result<()> {
     arguments.extend(["--json".to_string(), "/out/bench.json".to_string()]);
     let guest = inside::Guest {
         memory: 3072,
-        disks: vec!["1G".to_string()],
+        // Neither the noise of this machine nor the moods of its emulator.
+        cpus: Some(1),
+        instruction_clock: kernel.series().is_some(),
         out: Some(out.path().to_path_buf()),
         words: MEMORY_DISK_WORDS.to_string(),
         seconds: 4 * 3600,
@@ -60,14 +63,16 @@ pub fn device(disk: Disk) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     match disk {
-        Disk::Memory => {
-            if !Path::new(MEMORY_DISK).exists() {
-                setup::quiet(Command::new("modprobe").arg("brd"))?;
-            }
-            Ok(Some(PathBuf::from(MEMORY_DISK)))
-        }
+        Disk::Memory => memory_disk(MEMORY_DISK).map(Some),
         Disk::SlowFlush => slow_disk().map(Some),
     }
+}
+
+fn memory_disk(path: &str) -> Result<PathBuf> {
+    if !Path::new(path).exists() {
+        setup::quiet(Command::new("modprobe").arg("brd"))?;
+    }
+    Ok(PathBuf::from(path))
 }
 
 fn slow_disk() -> Result<PathBuf> {
@@ -75,7 +80,7 @@ fn slow_disk() -> Result<PathBuf> {
     if mapped.exists() {
         return Ok(mapped);
     }
-    let below = inside::disk().context("this guest has no disk")?;
+    let below = memory_disk(BELOW_SLOW_DISK)?;
     let output = Command::new("blockdev").arg("--getsz").arg(&below).output()?;
     let sectors = String::from_utf8_lossy(&output.stdout).trim().to_string();
     let below = below.display();
@@ -83,6 +88,9 @@ fn slow_disk() -> Result<PathBuf> {
     let table = format!("0 {sectors} delay {below} 0 0 {below} 0 0 {below} 0 {FLUSH_MILLISECONDS}");
     // Built in, or not there: then the next line says so.
     let _ = Command::new("modprobe").arg("dm_delay").status();
-    setup::quiet(Command::new("dmsetup").args(["create", SLOW_DISK, "--table", &table]))?;
+    // There is no udev to make the node in /dev.
+    let mut dmsetup = Command::new("dmsetup");
+    dmsetup.env("DM_DISABLE_UDEV", "1").args(["create", SLOW_DISK, "--table", &table]);
+    setup::quiet(&mut dmsetup)?;
     Ok(mapped)
 }

@@ -150,6 +150,9 @@ pub fn run(options: &Options) -> Result<()> {
                 let turn = Turn { system: *system, programs, place: place.path(), sources: &sources, scale };
                 let label = format!("round {}: {} on {}", round + 1, group.workloads[0], system.name());
                 bar.set_message(label.clone());
+                if in_guest() {
+                    eprintln!("{label}");
+                }
                 match turn.take_quietly(group) {
                     Ok(taken) => {
                         noise.push(taken.drift);

@@ -25,6 +25,8 @@ pub struct Guest {
     pub power_cut: Option<String>,
     /// Processors; none: two, or one in user-mode Linux, where more are slower.
     pub cpus: Option<u32>,
+    /// Whether time passes by instructions.
+    pub instruction_clock: bool,
 }
 
 /// The guest's first disk; none outside a guest.
@@ -69,6 +71,7 @@ pub fn run(kernel: Kernel, arguments: &[String], guest: &Guest) -> Result<()> {
         out: guest.out.clone(),
         timeout: guest.seconds,
         power_cut: guest.power_cut.clone(),
+        instruction_clock: guest.instruction_clock,
         append: guest.words.clone(),
         ..Options::for_command(&line)
     };

@@ -78,6 +78,10 @@ pub struct Options {
     /// Kill the guest, as a power cut would, when its command prints this line; that is no failure
     #[arg(long, value_name = "LINE")]
     pub power_cut: Option<String>,
+    /// Let time pass by instructions, a nanosecond each, so that other work on this machine costs the guest none; one
+    /// processor, and not in user-mode Linux
+    #[arg(long)]
+    pub instruction_clock: bool,
     /// Further words for the kernel's command line
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub append: String,
