@@ -108,30 +108,34 @@ int bk_flags_set(bento_idmap *idmap, struct dentry *dentry, bento_fileattr *from
 	return change(inode, &set);
 }
 
+/* A target never changes: the VFS takes it from the inode once somebody has asked. */
 static const char *get_link(struct dentry *dentry, struct inode *inode, struct delayed_call *done)
 {
+	char *target = NULL, *there, *buffer;
 	struct bk_call *c;
-	char *target;
 	int error;
 
 	if (!dentry)
 		return ERR_PTR(-ECHILD);
-	target = kmalloc(PATH_MAX, GFP_KERNEL);
-	if (!target)
+	buffer = __getname();
+	if (!buffer)
 		return ERR_PTR(-ENOMEM);
 	c = bk_call_for(inode);
-	c->rust.args.buffer = target;
+	c->rust.args.buffer = buffer;
 	c->rust.args.buffer_bytes = PATH_MAX - 1;
 	error = bk_run(c, BENTO_OP_READLINK, BENTO_KIND_READ);
-	if (!error)
-		target[c->rust.reply.value] = 0;
-	bk_call_put(c);
-	if (error) {
-		kfree(target);
-		return ERR_PTR(error);
+	if (!error) {
+		target = kmemdup_nul(buffer, c->rust.reply.value, GFP_KERNEL);
+		error = target ? 0 : -ENOMEM;
 	}
-	set_delayed_call(done, kfree_link, target);
-	return target;
+	bk_call_put(c);
+	__putname(buffer);
+	if (error)
+		return ERR_PTR(error);
+	there = cmpxchg(&inode->i_link, NULL, target);
+	if (there)
+		kfree(target);
+	return there ?: target;
 }
 
 /* A buffer of the VFS's is kernel memory: the core may fill it. */

@@ -122,17 +122,9 @@ unsigned long bk_cache_shrink(struct bento_mount *m, unsigned long most)
 	return drop_some(m, 2 * most, most);
 }
 
-static int load(struct bento_mount *m, struct bk_block *block, bool zeroed)
+/* Shows what a read came to. One that failed leaves the cache. */
+static void finish(struct bento_mount *m, struct bk_block *block, int error)
 {
-	int error = 0;
-
-	block->page = alloc_page(GFP_NOFS | __GFP_NOFAIL | (zeroed ? __GFP_ZERO : 0));
-	if (zeroed)
-		block->rust.verified = 1;
-	else if (block->rust.no >= m->blocks)
-		error = -EIO;
-	else
-		error = bk_io(m->bdev, block->rust.no, block->page, REQ_OP_READ | REQ_META | REQ_PRIO);
 	atomic64_inc(&m->fetched);
 	if (error) {
 		WRITE_ONCE(block->gone, true);
@@ -143,47 +135,150 @@ static int load(struct bento_mount *m, struct bk_block *block, bool zeroed)
 	}
 	smp_store_release(&block->state, error ? BK_FAILED : BK_READY);
 	wake_up_var(&block->state);
-	return error;
 }
 
-/* Brings a block into the cache and pins it. Whoever misses the same block shares one read. */
-struct bk_block *bk_fetch(struct bento_mount *m, u64 no, bool zeroed, int *error)
+/*
+ * A block of the cache, pinned: one that is there, or is being read by somebody else, or a new one, which is the
+ * caller's to read. None only without memory for its place.
+ */
+static struct bk_block *find_or_add(struct bento_mount *m, u64 no, bool zeroed, bool *is_new)
 {
-	for (;;) {
-		struct bk_block *block = lookup(m, no), *there;
+	struct bk_block *block, *there;
 
-		if (block) {
-			wait_var_event(&block->state, smp_load_acquire(&block->state) != BK_LOADING);
-			if (block->state == BK_READY && !READ_ONCE(block->gone))
-				return block;
-			*error = block->state == BK_FAILED ? -EIO : 0;
-			bk_put(block);
-			if (*error)
-				return NULL;
-			cond_resched();
-			continue;
-		}
+	for (;;) {
+		block = lookup(m, no);
+		if (block)
+			return block;
 		block = bk_block_new(no);
+		block->page = alloc_page(GFP_NOFS | __GFP_NOFAIL | (zeroed ? __GFP_ZERO : 0));
+		block->rust.verified = zeroed;
 		atomic_inc(&block->refs);
 		there = xa_cmpxchg(&m->cache, no, NULL, block, GFP_NOFS | __GFP_NOFAIL);
-		if (there) {
-			bk_put(block);
-			bk_put(block);
-			*error = xa_err(there);
-			if (*error)
-				return NULL;
-			cond_resched();
+		if (!there)
+			break;
+		bk_put(block);
+		bk_put(block);
+		if (xa_is_err(there))
+			return NULL;
+		cond_resched();
+	}
+	atomic_long_inc(&m->cached);
+	make_room(m);
+	*is_new = true;
+	return block;
+}
+
+/* Reads that are waited for together. */
+struct reads {
+	struct bento_mount *m;
+	struct bio *bio;
+	atomic_t left;
+	bool failed;
+	struct completion done;
+};
+
+static void was_read(struct bio *bio)
+{
+	struct reads *reads = bio->bi_private;
+
+	if (bio->bi_status)
+		WRITE_ONCE(reads->failed, true);
+	bio_put(bio);
+	if (atomic_dec_and_test(&reads->left))
+		complete(&reads->done);
+}
+
+static void send(struct reads *reads)
+{
+	if (!reads->bio)
+		return;
+	atomic_inc(&reads->left);
+	submit_bio(reads->bio);
+	reads->bio = NULL;
+}
+
+/* Blocks that lie side by side share a request. */
+static void add_read(struct reads *reads, struct bk_block *block)
+{
+	sector_t sector = block->rust.no << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
+
+	if (reads->bio && bio_end_sector(reads->bio) == sector &&
+	    bio_add_page(reads->bio, block->page, BENTO_BLOCK, 0) == BENTO_BLOCK)
+		return;
+	send(reads);
+	reads->bio = bio_alloc(reads->m->bdev, BENTO_WANTED_MOST, REQ_OP_READ | REQ_META | REQ_PRIO, GFP_NOFS);
+	reads->bio->bi_iter.bi_sector = sector;
+	reads->bio->bi_private = reads;
+	reads->bio->bi_end_io = was_read;
+	__bio_add_page(reads->bio, block->page, BENTO_BLOCK, 0);
+}
+
+/* Reads new blocks of the cache, all at once. */
+static void read_all(struct bento_mount *m, struct bk_block **blocks, u32 count)
+{
+	struct reads reads = { .m = m, .left = ATOMIC_INIT(1) };
+	struct blk_plug plug;
+	u32 at;
+
+	init_completion(&reads.done);
+	blk_start_plug(&plug);
+	for (at = 0; at < count; at++)
+		add_read(&reads, blocks[at]);
+	send(&reads);
+	blk_finish_plug(&plug);
+	if (!atomic_dec_and_test(&reads.left))
+		wait_for_completion_io(&reads.done);
+	for (at = 0; at < count; at++) {
+		int error = 0;
+
+		/* Which of them failed, each tells by itself. */
+		if (reads.failed)
+			error = bk_io(m->bdev, blocks[at]->rust.no, blocks[at]->page, REQ_OP_READ | REQ_META);
+		finish(m, blocks[at], error);
+	}
+}
+
+/*
+ * Brings the blocks that a call wants into the cache and pins them. Whoever misses the same block shares one read: what is
+ * ours is read before others are waited for. Fails only if not one could be had: of several some are wanted on suspicion.
+ */
+int bk_fetch_wanted(struct bk_call *c)
+{
+	struct bento_mount *m = c->mount;
+	struct bento_call *call = &c->rust;
+	u32 at, first = c->pin_count, new_count = 0, had = 0;
+	int error = 0;
+
+	for (at = 0; at < call->wanted_count && c->pin_count < BENTO_PINS_MOST; at++) {
+		bool is_new = false, zeroed = call->wanted[at].zeroed;
+		struct bk_block *block = find_or_add(m, call->wanted[at].no, zeroed, &is_new);
+
+		if (!block) {
+			error = -ENOMEM;
 			continue;
 		}
-		atomic_long_inc(&m->cached);
-		make_room(m);
-		*error = load(m, block, zeroed);
-		if (!*error && !READ_ONCE(block->gone))
-			return block;
-		bk_put(block);
-		if (*error)
-			return NULL;
+		c->pins[c->pin_count++] = block;
+		if (is_new && block->rust.no >= m->blocks)
+			finish(m, block, -EIO);
+		else if (is_new && zeroed)
+			finish(m, block, 0);
+		else if (is_new)
+			c->fetching[new_count++] = block;
 	}
+	if (at < call->wanted_count && !at)
+		return -EOVERFLOW;
+	if (new_count)
+		read_all(m, c->fetching, new_count);
+	for (at = first; at < c->pin_count; at++) {
+		struct bk_block *block = c->pins[at];
+
+		wait_var_event(&block->state, smp_load_acquire(&block->state) != BK_LOADING);
+		if (block->state == BK_FAILED)
+			error = -EIO;
+		else
+			had++;
+	}
+	return had ? 0 : error;
 }
 
 static void forget(struct bento_mount *m, struct bk_block *block)

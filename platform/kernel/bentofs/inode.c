@@ -381,6 +381,8 @@ struct inode *bk_inode_alloc(struct super_block *sb)
 
 void bk_inode_free(struct inode *inode)
 {
+	if (inode->i_op == &bk_link_iops)
+		kfree(inode->i_link);
 	kmem_cache_free(inodes, bk_inode_of(inode));
 }
 

@@ -284,6 +284,8 @@ struct bk_call {
 	struct bento_call rust;
 	struct bento_mount *mount;
 	struct list_head link, all;
+	/* One more than the upgrades before the attempt that left its view in the scratch bytes; 0 if none did. */
+	u64 view_of;
 
 	/* The way out of a panic. */
 	void *sp;
@@ -298,6 +300,8 @@ struct bk_call {
 
 	u32 pin_count;
 	struct bk_block *pins[BENTO_PINS_MOST];
+	/* Those that this call is reading. */
+	struct bk_block *fetching[BENTO_WANTED_MOST];
 
 	struct {
 		struct bk_block *block;
@@ -358,7 +362,7 @@ void bk_panic_add(struct bk_call *c);
 void bk_panic_remove(struct bk_call *c);
 
 /* cache.c */
-struct bk_block *bk_fetch(struct bento_mount *m, u64 no, bool zeroed, int *error);
+int bk_fetch_wanted(struct bk_call *c);
 struct bk_block *bk_block_new(u64 no);
 void bk_put(struct bk_block *block);
 void bk_publish(struct bento_mount *m, struct bk_block *block);

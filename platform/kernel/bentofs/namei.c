@@ -145,6 +145,9 @@ static struct inode *make(bento_idmap *idmap, struct inode *dir, struct making *
 	if (!error) {
 		c = bk_call_for(dir);
 		error = run_making(inode, what, c) ?: bk_inode_made(inode, c);
+		/* Who writes to it need not ask for privileges that it could lose. */
+		if (!error && !what->label_count)
+			inode_has_no_xattr(inode);
 		if (!error && what->name)
 			bk_entries_changed(dir, c->rust.now);
 		if (!error)

@@ -20,8 +20,10 @@ long bk_guarded(struct bk_call *c, const void *fn, void *fs, void *third)
 	WRITE_ONCE(c->task, current);
 	result = bento_guard(&c->sp, fn, fs, &c->rust, third);
 	WRITE_ONCE(c->task, NULL);
-	if (unlikely(result == BK_PANICKED))
+	if (unlikely(result == BK_PANICKED)) {
 		atomic64_inc(&c->mount->panics);
+		c->view_of = 0;
+	}
 	return result;
 }
 
@@ -98,25 +100,6 @@ static int supply(struct bk_call *c, u32 credits)
 	return done < 0 ? done : 0;
 }
 
-static int fetch_wanted(struct bk_call *c)
-{
-	struct bento_call *call = &c->rust;
-	u32 at;
-
-	for (at = 0; at < call->wanted_count; at++) {
-		int error = 0;
-		struct bk_block *block;
-
-		if (c->pin_count == BENTO_PINS_MOST)
-			return -EOVERFLOW;
-		block = bk_fetch(c->mount, call->wanted[at].no, call->wanted[at].zeroed, &error);
-		if (!block)
-			return error;
-		c->pins[c->pin_count++] = block;
-	}
-	return 0;
-}
-
 /*
  * Frees what can be freed without taking anything away: what waits for a batch, then what dirty blocks were promised and
  * will not need once they are written, and what waits for the tail. Frees that are under way may show up between two
@@ -164,7 +147,7 @@ static int wait_for(struct bk_call *c, u32 attempts, u32 *searched, u32 *credits
 		bk_give_back(c);
 	switch (c->rust.wait) {
 	case BENTO_WAIT_BLOCKS:
-		return fetch_wanted(c);
+		return bk_fetch_wanted(c);
 	case BENTO_WAIT_LOG:
 		*credits = max(*credits, c->rust.wait_credits);
 		return 0;
@@ -234,8 +217,11 @@ static int attempt(struct bk_call *c, unsigned int op, unsigned int kind, u32 cr
 		bk_gate_leave(&m->gate, entered);
 	}
 	result = check_alive(m, false);
-	if (!result)
+	if (!result) {
+		c->rust.has_view = c->view_of == upgrades + 1;
+		c->view_of = upgrades + 1;
 		result = enter(c, m->type->reg->ops[op], NULL);
+	}
 	bk_end_attempt(c);
 	bk_gate_leave(&m->gate, entered);
 	return result;

@@ -42,7 +42,7 @@ unsafe fn attempt<V: Variant>(
     // to the call end before it returns, and it touches neither.
     let (fs, view, args, reply) = unsafe {
         let platform = KCall::of(call);
-        let view = begin((*call).scratch.cast::<View<'_>>(), platform, (*call).caller);
+        let view = begin((*call).scratch.cast::<View<'_>>(), (*call).has_view != 0, platform, (*call).caller);
         (&*fs.cast::<BentoFs<V>>(), view, &*(&raw const (*call).args), &mut *(&raw mut (*call).reply))
     };
     reach(Place::Operation);
@@ -60,10 +60,17 @@ unsafe fn attempt<V: Variant>(
 }
 
 /// Makes a view where it is to be, field by field: as one value it would pass over the stack, which it is too large for.
+/// Its tables are several KiB: those that an earlier attempt left are only emptied.
 ///
 /// # Safety
-/// `at` is aligned, large enough, and nobody else's for `'m`.
-unsafe fn begin<'m>(at: *mut View<'m>, platform: &'m KCall, caller: bento_api::Caller) -> &'m mut View<'m> {
+/// `at` is aligned, large enough, and nobody else's for `'m`; if it `has_view`, this code made one there, and nothing else
+/// was written to it since.
+unsafe fn begin<'m>(
+    at: *mut View<'m>,
+    has_view: bool,
+    platform: &'m KCall,
+    caller: bento_api::Caller,
+) -> &'m mut View<'m> {
     // All the fields there are, or this does not compile.
     const _: fn(&View<'_>) = |Call {
                                   platform: _,
@@ -76,15 +83,24 @@ unsafe fn begin<'m>(at: *mut View<'m>, platform: &'m KCall, caller: bento_api::C
                                   totals: _,
                                   placement: _,
                               }| ();
-    // SAFETY: the caller vouches for the room; every field is written.
+    // SAFETY: the caller vouches for the room, and for the tables if there are some; every field is written, and what the
+    // tables may hold from before borrows nothing.
     unsafe {
         (&raw mut (*at).platform).write(platform);
         (&raw mut (*at).caller).write(caller);
-        (&raw mut (*at).writes).write(Few::EMPTY);
-        (&raw mut (*at).private).write(Few::EMPTY);
-        (&raw mut (*at).touched).write(Few::EMPTY);
-        (&raw mut (*at).groups).write(Few::EMPTY);
-        (&raw mut (*at).locks).write(Few::EMPTY);
+        if has_view {
+            (*at).writes.clear();
+            (*at).private.clear();
+            (*at).touched.clear();
+            (*at).groups.clear();
+            (*at).locks.clear();
+        } else {
+            (&raw mut (*at).writes).write(Few::EMPTY);
+            (&raw mut (*at).private).write(Few::EMPTY);
+            (&raw mut (*at).touched).write(Few::EMPTY);
+            (&raw mut (*at).groups).write(Few::EMPTY);
+            (&raw mut (*at).locks).write(Few::EMPTY);
+        }
         (&raw mut (*at).totals).write(Totals::default());
         (&raw mut (*at).placement).write(None);
         &mut *at

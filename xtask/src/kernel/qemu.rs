@@ -69,12 +69,14 @@ pub fn boot(session: &mut Session<'_>, series: Option<Series>, cpus: u32) -> Res
     let (status, out) = (dir.join("status"), dir.join("out"));
 
     let mut qemu = session.toolbox.command(dir, "qemu-system-x86_64");
-    qemu.args(["-machine", "pc", "-cpu", "max,-cx16"]);
+    qemu.args(["-machine", "pc"]);
     if options.instruction_clock {
+        // An instruction that moves many bytes counts as one for each step: not in steps of a byte.
+        qemu.args(["-cpu", "max,-cx16,-erms,-fsrm"]);
         // Idle time passes at once: a timer that waits for nothing else need not be waited for.
         qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]);
     } else {
-        qemu.args(["-accel", "tcg,thread=multi"]);
+        qemu.args(["-cpu", "max,-cx16", "-accel", "tcg,thread=multi"]);
     }
     qemu.args(["-smp", &cpus.to_string(), "-m", &options.memory.to_string()]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);

@@ -375,6 +375,8 @@ structures! { STRUCTURES:
         claims: [Claim; CLAIMS],
         /// Room for one attempt's view of the call.
         scratch: *mut u8,
+        /// Whether an attempt of this very code left a view there: then it need not be made anew.
+        has_view: u64,
     }
 
     /// An event of the journal, or an answer that names one.
