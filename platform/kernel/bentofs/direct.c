@@ -209,14 +209,18 @@ static ssize_t write_part(struct kiocb *iocb, struct iov_iter *from, struct plac
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
 	struct address_space *mapping = inode->i_mapping;
+	struct bento_mount *m = bk_mount_of(inode);
+	u32 room = blocks_of(iocb->ki_pos, iov_iter_count(from));
 	loff_t at = iocb->ki_pos;
 	ssize_t written;
 	int error;
 
 	p->count = 0;
 	p->placement.count = 0;
+	bk_take_room(m, room);
 	written = iomap_dio_rw(iocb, from, &place_ops, &write_dio_ops, IOMAP_DIO_FORCE_WAIT, p, 0);
 	error = publish(inode, p, at, written);
+	bk_give_room(m, room);
 	/* Somebody may have read the hole meanwhile. */
 	if (written > 0 && mapping->nrpages)
 		invalidate_inode_pages2_range(mapping, at >> PAGE_SHIFT, (at + written - 1) >> PAGE_SHIFT);

@@ -18,6 +18,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/rbtree.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -130,8 +131,9 @@ struct bk_due {
 	bool homed;
 };
 
+/* Blocks chosen for data that is on its way: found by number, and by inode and place in the file. */
 struct bk_placement {
-	struct list_head link;
+	struct rb_node node;
 	u32 id;
 	struct bento_placement placement;
 };
@@ -213,8 +215,12 @@ struct bento_mount {
 	atomic64_t available[2];
 
 	spinlock_t placement_lock;
-	struct list_head placements;
+	struct rb_root placements;
 	struct xarray placement_ids;
+	/* How many more may be opened, and the line of those who wait for that. */
+	atomic_t room;
+	struct mutex room_line;
+	wait_queue_head_t room_made;
 
 	/* The running batch. */
 	struct rw_semaphore join;
@@ -322,6 +328,8 @@ struct bk_call {
 	/* Blocks that are promised to this call alone, and those of them that it has claimed; it may not fail for space. */
 	u64 budget, spent;
 	bool last_resort;
+	/* What becomes a placement in this call. */
+	struct bk_placement *opening;
 	/* Others' dirty blocks may be written for it, which gives back what they were promised and do not need. */
 	bool may_write_back;
 
@@ -392,6 +400,12 @@ int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted);
 void bk_groups_destroy(struct bento_mount *m);
 u32 bk_clear(struct bento_mount *m, u32 group, u32 map, u32 start, u32 length);
 void bk_unclaim(struct bk_call *c, const struct bento_claim *claim);
+bool bk_try_room(struct bento_mount *m, u32 placements);
+void bk_take_room(struct bento_mount *m, u32 placements);
+void bk_give_room(struct bento_mount *m, u32 placements);
+u32 bk_opening_begin(struct bk_call *c);
+void bk_opening_end(struct bk_call *c, u32 id, int error);
+void bk_forget_placement(struct bento_mount *m, u32 id);
 
 /* batch.c */
 int bk_batches_init(struct bento_mount *m, const struct bento_mounted *mounted);
@@ -400,14 +414,20 @@ bool bk_take_credits(struct bk_call *c, u32 credits);
 void bk_give_back(struct bk_call *c);
 bool bk_could_ever_fit(struct bento_mount *m, u32 credits);
 void bk_spend(struct bk_call *c);
-void bk_settle(struct bento_mount *m);
 void bk_completed(struct bento_mount *m);
 void bk_shut_down(struct bento_mount *m, const char *why);
 bool bk_wants_checkpoint(struct bento_mount *m);
 void bk_enter_batch(struct bk_call *c, struct bk_block *block);
 struct page *bk_own_page(struct bk_call *c, struct page **page);
+void bk_came_home(struct bento_mount *m, u32 versions);
+void bk_release_frees(struct bento_mount *m, u64 through, bool logged);
+
+/* homes.c */
+void bk_homes_destroy(struct bento_mount *m);
+void bk_settle(struct bento_mount *m);
 
 /* io.c */
+void bk_list_request(struct bk_call *c, u64 at, struct page *page);
 int bk_submit(struct bento_mount *m, struct bk_call *c);
 void bk_requests_drop(struct bk_call *c);
 

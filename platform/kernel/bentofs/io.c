@@ -68,6 +68,13 @@ int bk_flush_through(struct bento_mount *m, s64 mark)
 	return error;
 }
 
+void bk_list_request(struct bk_call *c, u64 at, struct page *page)
+{
+	BUG_ON(c->request_count == BK_REQUESTS);
+	c->requests[c->request_count].at = at;
+	c->requests[c->request_count++].page = page;
+}
+
 void bk_requests_drop(struct bk_call *c)
 {
 	while (c->request_count) {

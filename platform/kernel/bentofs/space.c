@@ -4,8 +4,8 @@
 
 #include "internal.h"
 
-/* Open placements of a mount. More than writing back has in the air: without room a block that was accepted would be lost. */
-#define PLACEMENTS_MOST 65536
+/* Open placements of a mount. Who writes back takes room for all that he may open, and waits for it with none open. */
+#define PLACEMENTS_MOST 8192
 
 int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
 {
@@ -20,6 +20,7 @@ int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
 		return -EINVAL;
 	atomic64_set(&m->available[0], mounted->totals.inodes);
 	atomic64_set(&m->available[1], mounted->totals.blocks);
+	atomic_set(&m->room, PLACEMENTS_MOST);
 	/* Who turns from reading to writing knows the groups. */
 	if (m->groups)
 		return 0;
@@ -39,7 +40,7 @@ void bk_groups_destroy(struct bento_mount *m)
 	struct bk_placement *open, *next;
 	u32 at;
 
-	list_for_each_entry_safe(open, next, &m->placements, link)
+	rbtree_postorder_for_each_entry_safe(open, next, &m->placements, node)
 		kfree(open);
 	xa_destroy(&m->placement_ids);
 	for (at = 0; m->groups && at < m->group_count; at++)
@@ -218,22 +219,93 @@ BENTO_EXPORT(bento_available);
 
 /* Placements. */
 
+bool bk_try_room(struct bento_mount *m, u32 placements)
+{
+	int room = atomic_read(&m->room);
+
+	do {
+		if (room < (int)placements)
+			return false;
+	} while (!atomic_try_cmpxchg(&m->room, &room, room - placements));
+	return true;
+}
+
+/* Waits until so many placements may be opened. What is open lands without the caller: he has none open. */
+void bk_take_room(struct bento_mount *m, u32 placements)
+{
+	mutex_lock(&m->room_line);
+	wait_event(m->room_made, bk_try_room(m, placements));
+	mutex_unlock(&m->room_line);
+}
+
+void bk_give_room(struct bento_mount *m, u32 placements)
+{
+	atomic_add(placements, &m->room);
+	if (wq_has_sleeper(&m->room_made))
+		wake_up_all(&m->room_made);
+}
+
+/* Gets ready what an entry may turn into a placement; outside the gate, since memory may have to be waited for. */
+u32 bk_opening_begin(struct bk_call *c)
+{
+	struct bk_placement *open = kmalloc(sizeof(*open), GFP_NOFS | __GFP_NOFAIL);
+
+	/* Only the number is taken by now. */
+	if (xa_alloc(&c->mount->placement_ids, &open->id, NULL, XA_LIMIT(1, S32_MAX), GFP_NOFS | __GFP_NOFAIL)) {
+		kfree(open);
+		open = NULL;
+	}
+	c->opening = open;
+	return open ? open->id : 0;
+}
+
+/* A panic may have come right behind the opening. */
+void bk_opening_end(struct bk_call *c, u32 id, int error)
+{
+	if (c->opening) {
+		xa_erase(&c->mount->placement_ids, id);
+		kfree(c->opening);
+		c->opening = NULL;
+	} else if (error) {
+		bk_forget_placement(c->mount, id);
+	}
+}
+
+/* Where a place of a file lies to the left and to the right of a placement. */
+static int compare(u64 ino, u64 file, const struct bento_placement *p)
+{
+	if (ino != p->ino)
+		return ino < p->ino ? -1 : 1;
+	return file < p->file ? -1 : file > p->file;
+}
+
+static struct bk_placement *placement_at(struct rb_node *node)
+{
+	return rb_entry_safe(node, struct bk_placement, node);
+}
+
+static bool is_left(struct rb_node *one, const struct rb_node *other)
+{
+	struct bento_placement *p = &rb_entry(one, struct bk_placement, node)->placement;
+
+	return compare(p->ino, p->file, &rb_entry(other, struct bk_placement, node)->placement) < 0;
+}
+
 s32 bento_add_placement(struct bento_call *call, const struct bento_placement *placement)
 {
 	struct bk_call *c = bk_of(call);
 	struct bento_mount *m = c->mount;
-	struct bk_placement *open = kmalloc(sizeof(*open), GFP_NOFS);
+	struct bk_placement *open = c->opening;
 	u32 at, kept = 0;
 
 	if (!open)
 		return -EOVERFLOW;
+	c->opening = NULL;
 	open->placement = *placement;
-	if (xa_alloc(&m->placement_ids, &open->id, open, XA_LIMIT(1, PLACEMENTS_MOST), GFP_NOFS)) {
-		kfree(open);
-		return -EOVERFLOW;
-	}
 	spin_lock(&m->placement_lock);
-	list_add(&open->link, &m->placements);
+	/* Nothing is allocated: the number is there. */
+	xa_store(&m->placement_ids, open->id, open, GFP_NOWAIT);
+	rb_add(&open->node, &m->placements, is_left);
 	spin_unlock(&m->placement_lock);
 	/* Its busy bits outlive the attempt. */
 	for (at = 0; at < c->rust.claim_count; at++)
@@ -258,36 +330,46 @@ bool bento_placement(struct bento_call *call, u32 id, struct bento_placement *to
 }
 BENTO_EXPORT(bento_placement);
 
+/* The first in the range; those of one inode do not overlap. */
 u32 bento_placement_in(struct bento_call *call, u64 ino, const struct bento_extent *range)
 {
 	struct bento_mount *m = bk_of(call)->mount;
-	struct bk_placement *open;
+	struct rb_node *node;
+	struct bk_placement *open, *found = NULL;
 	u32 id = 0;
 
 	spin_lock(&m->placement_lock);
-	list_for_each_entry(open, &m->placements, link) {
-		struct bento_placement *p = &open->placement;
-
-		if (p->ino == ino && p->file < range->file + range->blocks && range->file < p->file + p->blocks) {
-			id = open->id;
-			break;
+	for (node = m->placements.rb_node; node;) {
+		open = placement_at(node);
+		if (compare(ino, range->file, &open->placement) < 0 ||
+		    (ino == open->placement.ino && range->file < open->placement.file + open->placement.blocks)) {
+			found = open;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
 		}
 	}
+	if (found && found->placement.ino == ino && found->placement.file < range->file + range->blocks)
+		id = found->id;
 	spin_unlock(&m->placement_lock);
 	return id;
 }
 BENTO_EXPORT(bento_placement_in);
 
-void bento_end_placement(struct bento_call *call, u32 id)
+void bk_forget_placement(struct bento_mount *m, u32 id)
 {
-	struct bento_mount *m = bk_of(call)->mount;
 	struct bk_placement *open;
 
 	spin_lock(&m->placement_lock);
 	open = xa_erase(&m->placement_ids, id);
 	if (open)
-		list_del(&open->link);
+		rb_erase(&open->node, &m->placements);
 	spin_unlock(&m->placement_lock);
 	kfree(open);
+}
+
+void bento_end_placement(struct bento_call *call, u32 id)
+{
+	bk_forget_placement(bk_of(call)->mount, id);
 }
 BENTO_EXPORT(bento_end_placement);

@@ -76,6 +76,7 @@ static struct bento_mount *mount_new(struct super_block *sb, const struct bk_opt
 	mutex_init(&m->rename);
 	init_rwsem(&m->join);
 	mutex_init(&m->settling);
+	mutex_init(&m->room_line);
 	mutex_init(&m->line);
 	mutex_init(&m->driving);
 	mutex_init(&m->journal_lock);
@@ -87,12 +88,12 @@ static struct bento_mount *mount_new(struct super_block *sb, const struct bk_opt
 	spin_lock_init(&m->calls_lock);
 	spin_lock_init(&m->dirty_lock);
 	INIT_LIST_HEAD(&m->dirty);
-	INIT_LIST_HEAD(&m->placements);
 	INIT_LIST_HEAD(&m->frees);
 	INIT_LIST_HEAD(&m->idle_calls);
 	INIT_DELAYED_WORK(&m->timer, bk_timer);
 	INIT_WORK(&m->checkpoint, bk_background_checkpoint);
 	init_waitqueue_head(&m->completed);
+	init_waitqueue_head(&m->room_made);
 	m->cache_most = min_t(unsigned long, totalram_pages() / 8, 1 << (30 - PAGE_SHIFT));
 	if (bk_gate_init(&m->gate)) {
 		kvfree(m);

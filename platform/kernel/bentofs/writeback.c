@@ -76,12 +76,18 @@ static struct bk_file *file_of(struct inode *inode)
  */
 int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to)
 {
+	int error;
+	u32 id;
+
 	c->rust.args.ino = inode->i_ino;
 	c->rust.args.at = block;
 	c->rust.args.length = count;
 	c->rust.args.placement = to;
 	c->spent = 0;
-	return bk_run(c, BENTO_OP_PLACE, BENTO_KIND_PLACE);
+	id = bk_opening_begin(c);
+	error = bk_run(c, BENTO_OP_PLACE, BENTO_KIND_PLACE);
+	bk_opening_end(c, id, error);
+	return error;
 }
 
 static void end_promise(struct inode *inode, u64 blocks, u64 growing)
@@ -99,8 +105,11 @@ void bk_abandon(struct bk_call *c, struct inode *inode, u32 id, u64 blocks, u64 
 {
 	c->rust.args.ino = inode->i_ino;
 	c->rust.args.at = id;
-	if (bk_run(c, BENTO_OP_ABANDON, BENTO_KIND_PLACE))
+	if (bk_run(c, BENTO_OP_ABANDON, BENTO_KIND_PLACE)) {
+		/* After a panic. Its blocks stay taken until the next mount; its place in the file does not. */
 		bk_err(bk_mount_of(inode), "a placement of inode %llu could not be given back", (u64)inode->i_ino);
+		bk_forget_placement(bk_mount_of(inode), id);
+	}
 	end_promise(inode, blocks, growing);
 }
 
@@ -304,6 +313,7 @@ static void land(struct flight *flight)
 		mutex_lock(&f->publishing);
 		error = publish_all(flight);
 		mutex_unlock(&f->publishing);
+		bk_give_room(bk_mount_of(flight->inode), flight->placed_count);
 	}
 	end_flight(flight, error);
 }
@@ -492,6 +502,28 @@ static u32 send_some(struct writer *w, struct flight *flight, struct bk_call *c,
 	return run;
 }
 
+static void land_first(struct writer *w)
+{
+	struct flight *flight = list_first_entry(&w->flying, struct flight, link);
+
+	list_del(&flight->link);
+	w->flying_count--;
+	wait_for_completion_io(&flight->done);
+	land(flight);
+}
+
+/* Every folio may need a placement of its own. Ours that fly are landed before others are waited for. */
+static void take_room(struct writer *w, u32 placements)
+{
+	struct bento_mount *m = bk_mount_of(w->inode);
+
+	if (bk_try_room(m, placements))
+		return;
+	while (w->flying_count)
+		land_first(w);
+	bk_take_room(m, placements);
+}
+
 /* Sends a flight off. */
 static void take_off(struct writer *w)
 {
@@ -508,6 +540,7 @@ static void take_off(struct writer *w)
 		mempool_free(flight, m->data.flights);
 		return;
 	}
+	take_room(w, flight->count);
 	atomic_inc(&m->data.flying);
 	c = bk_call_for(w->inode);
 	blk_start_plug(&plug);
@@ -525,6 +558,7 @@ static void take_off(struct writer *w)
 	}
 	blk_finish_plug(&plug);
 	bk_call_put(c);
+	bk_give_room(m, flight->count - flight->placed_count);
 	if (flight->size > READ_ONCE(file_of(w->inode)->disk_size) ||
 	    READ_ONCE(file_of(w->inode)->pending_size) > READ_ONCE(file_of(w->inode)->disk_size))
 		flight->publishes = true;
@@ -533,16 +567,6 @@ static void take_off(struct writer *w)
 		w->flying_count++;
 	}
 	drop(flight);
-}
-
-static void land_first(struct writer *w)
-{
-	struct flight *flight = list_first_entry(&w->flying, struct flight, link);
-
-	list_del(&flight->link);
-	w->flying_count--;
-	wait_for_completion_io(&flight->done);
-	land(flight);
 }
 
 /* After this nothing of ours is under writeback that waits for us. */
