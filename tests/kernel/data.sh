@@ -11,6 +11,27 @@ case "$(uname -r)" in
 *-bento-*) ;;
 *) count fs-race "$MNT" "${RACE_SECONDS:-3}" ;;
 esac
+
+# More blocks that lie apart than placements may be open, all dirty at once.
+cat >/tmp/scatter.pl <<'END'
+use IO::Handle;
+my ($how, $path, $count) = @ARGV;
+open(my $file, $how eq "write" ? '+>' : '<', $path) or die "$path: $!";
+for my $number (0 .. $count - 1) {
+	my $right = pack("Q", $number + 1) x 512;
+	sysseek($file, $number * 8192, 0) or die $!;
+	if ($how eq "write") { syswrite($file, $right) == 4096 or die "$number: $!"; next; }
+	sysread($file, my $found, 8192);
+	die "block $number" if substr($found, 0, 4096) ne $right or substr($found, 4096) =~ /[^\0]/;
+}
+$file->sync or die "fsync: $!" if $how eq "write";
+END
+ratio=$(cat /proc/sys/vm/dirty_ratio) background=$(cat /proc/sys/vm/dirty_background_ratio)
+echo 80 >/proc/sys/vm/dirty_ratio && echo 80 >/proc/sys/vm/dirty_background_ratio
+check "many blocks that lie apart are written" perl /tmp/scatter.pl write "$MNT/scattered" "${SCATTERED:-20000}"
+echo "$ratio" >/proc/sys/vm/dirty_ratio && echo "$background" >/proc/sys/vm/dirty_background_ratio
+echo 3 >/proc/sys/vm/drop_caches
+check "and read back" perl /tmp/scatter.pl read "$MNT/scattered" "${SCATTERED:-20000}"
 check "it unmounts" umount "$MNT"
 check "fsck finds nothing" verify "$DEV"
 
