@@ -37,6 +37,19 @@ refuse "nothing can be written" touch "$MNT/third"
 check "it unmounts" umount "$MNT"
 check "fsck finds nothing" verify "$DEV"
 
+# The inodes of 1,600 files lie in 100 blocks.
+requests() { awk '{ print $1 }' "/sys/class/block/$(basename "$DEV")/stat"; }
+attach "$DEV" "$MNT"
+mkdir "$MNT/many"
+for number in $(seq 1600); do : >"$MNT/many/$number"; done
+umount "$MNT" && attach "$DEV" "$MNT"
+before=$(requests)
+ls -l "$MNT/many" | wc -l >/tmp/listed
+after=$(requests)
+check "all are listed" [ "$(cat /tmp/listed)" = 1601 ]
+[ "$FSTYP" != bento ] || check "a cold listing reads neighbours together ($((after - before)) requests)" [ $((after - before)) -lt 60 ]
+umount "$MNT"
+
 dd if=/dev/zero of="$DEV2" bs=1M count=4 conv=fsync 2>/dev/null
 refuse "an empty device is refused" attach "$DEV2" "$mnt2"
 refuse "a device that is not there is refused" attach /dev/nothing "$mnt2"

@@ -1,7 +1,7 @@
 //! Inode records: shared blocks, one exclusive record each.
 use super::{Locked, Op};
 use crate::bitmap;
-use crate::format::geometry::INODE_SIZE;
+use crate::format::geometry::{INODE_SIZE, INODES_PER_BLOCK};
 use crate::format::{BlockKind, Inode, group};
 use crate::variant::Variant;
 use bento_api::platform::Fetch;
@@ -10,6 +10,9 @@ use bento_api::{Attr, BLOCK, BLOCK_BYTES, BlockNo, Errno, GroupNo, InodeNo, Plat
 /// Sectors of 512 bytes in a block.
 const SECTORS: u64 = BLOCK_BYTES / 512;
 const _: () = assert!(BLOCK.is_multiple_of(INODE_SIZE));
+
+/// Blocks of an inode table that are read together, in one request where they lie side by side.
+const TABLE_AHEAD: u64 = 8;
 
 /// What a change of an inode means for fdatasync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +34,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let (no, offset) = self.place(ino)?;
         let block = match self.platform().pin(no)? {
             Some(block) => block,
-            None if self.is_above_mark(ino)? => return Err(Errno::Stale.into()),
-            None => self.pin(no)?,
+            None => return Err(self.want_record(ino, no)?),
         };
         let seed = self.volume.seed;
         let private = self.call.writes.iter().find(|write| write.is_at(block, offset));
@@ -45,13 +47,28 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         decoded.map_err(|what| self.corrupt(what, no, ino))
     }
 
-    /// Whether an inode's record was never written: what lies there is somebody else's, and must not be read.
-    fn is_above_mark(&self, ino: InodeNo) -> Result<bool, Stop> {
-        let (group, bit) = self.volume.geometry.inode_bit(ino).ok_or(Errno::Stale)?;
-        let no = self.volume.geometry.alloc_block(group).ok_or(Errno::Capacity)?;
-        let block = self.meta(no, BlockKind::Alloc, group.into())?;
-        Ok(bit
-            >= self.platform().read(block, |bytes| group::counts(bytes)).map(|counts| counts.inodes_init)?)
+    /// Asks for a missing block of the inode table, and for those around it: who looks at one inode soon looks at its
+    /// neighbours. ESTALE if the record was never written: what lies there is somebody else's, and must not be read.
+    fn want_record(&self, ino: InodeNo, no: BlockNo) -> Result<Stop, Stop> {
+        let geometry = &self.volume.geometry;
+        let (group, bit) = geometry.inode_bit(ino).ok_or(Errno::Stale)?;
+        let alloc =
+            self.meta(geometry.alloc_block(group).ok_or(Errno::Capacity)?, BlockKind::Alloc, group.into())?;
+        let mark =
+            self.platform().read(alloc, |bytes| group::counts(bytes)).map(|counts| counts.inodes_init)?;
+        if bit >= mark {
+            return Err(Errno::Stale.into());
+        }
+        let (start, _) = geometry.table_range(group).ok_or(Errno::Capacity)?;
+        let written = start.0.saturating_add(u64::from(mark.div_ceil(INODES_PER_BLOCK)));
+        let place = no.0.saturating_sub(start.0);
+        let first = no.0.saturating_sub(place % TABLE_AHEAD);
+        // In order: neighbours share a request.
+        for other in first..first.saturating_add(TABLE_AHEAD).min(written) {
+            let how = if other == no.0 { Fetch::Read } else { Fetch::Ahead };
+            self.platform().want(BlockNo(other), how);
+        }
+        Ok(Wait::Blocks.into())
     }
 
     /// An inode in use, with the slot's newer times. ESTALE if it is free.

@@ -29,6 +29,8 @@ pub enum Mode {
 pub enum Fetch {
     /// Read from the device.
     Read,
+    /// Not needed, but likely to be soon: read beside others if that costs little, and not pinned.
+    Ahead,
     /// As zeros, without reading, unless it is cached: an inode-table block above the initialised mark.
     Zeroed,
 }

@@ -247,28 +247,42 @@ int bk_fetch_wanted(struct bk_call *c)
 	struct bento_mount *m = c->mount;
 	struct bento_call *call = &c->rust;
 	u32 at, first = c->pin_count, new_count = 0, had = 0;
+	u64 ahead = 0;
 	int error = 0;
 
 	for (at = 0; at < call->wanted_count && c->pin_count < BENTO_PINS_MOST; at++) {
-		bool is_new = false, zeroed = call->wanted[at].zeroed;
+		bool is_ahead = call->wanted[at].how == BENTO_FETCH_AHEAD;
+		bool is_new = false, zeroed = call->wanted[at].how == BENTO_FETCH_ZEROED;
 		struct bk_block *block = find_or_add(m, call->wanted[at].no, zeroed, &is_new);
 
 		if (!block) {
 			error = -ENOMEM;
 			continue;
 		}
-		c->pins[c->pin_count++] = block;
-		if (is_new && block->rust.no >= m->blocks)
+		if (is_new && block->rust.no >= m->blocks) {
 			finish(m, block, -EIO);
-		else if (is_new && zeroed)
+		} else if (is_new && zeroed) {
 			finish(m, block, 0);
-		else if (is_new)
+		} else if (is_new) {
+			ahead |= (u64)is_ahead << new_count;
 			c->fetching[new_count++] = block;
+			if (is_ahead)
+				continue;
+		}
+		if (is_ahead)
+			bk_put(block);
+		else
+			c->pins[c->pin_count++] = block;
 	}
 	if (at < call->wanted_count && !at)
 		return -EOVERFLOW;
+	BUILD_BUG_ON(BENTO_WANTED_MOST > 64);
 	if (new_count)
 		read_all(m, c->fetching, new_count);
+	while (ahead) {
+		bk_put(c->fetching[__ffs64(ahead)]);
+		ahead &= ahead - 1;
+	}
 	for (at = first; at < c->pin_count; at++) {
 		struct bk_block *block = c->pins[at];
 

@@ -36,8 +36,10 @@ struct bk_call *bk_call_get(struct bento_mount *m)
 
 	spin_lock(&m->calls_lock);
 	c = list_first_entry_or_null(&m->idle_calls, struct bk_call, link);
-	if (c)
+	if (c) {
 		list_del(&c->link);
+		m->idle_count--;
+	}
 	spin_unlock(&m->calls_lock);
 	if (!c)
 		c = call_new(m);
@@ -50,14 +52,22 @@ struct bk_call *bk_call_get(struct bento_mount *m)
 	return c;
 }
 
+/* A few wait for the next operation with the pages that they have; each has up to BK_RESERVE. */
 void bk_call_put(struct bk_call *c)
 {
 	struct bento_mount *m = c->mount;
+	bool kept;
 
 	bk_drop_pins(c, true);
 	spin_lock(&m->calls_lock);
-	list_add(&c->link, &m->idle_calls);
+	kept = m->idle_count < 4 + 2 * num_online_cpus();
+	if (kept) {
+		list_add(&c->link, &m->idle_calls);
+		m->idle_count++;
+	}
 	spin_unlock(&m->calls_lock);
+	if (!kept)
+		bk_call_free(c);
 }
 
 void bk_call_free(struct bk_call *c)

@@ -268,6 +268,7 @@ struct bento_mount {
 
 	spinlock_t calls_lock;
 	struct list_head idle_calls;
+	u32 idle_count;
 
 	struct bk_data data;
 

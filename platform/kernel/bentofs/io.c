@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Carrying out what the journal lists: adjacent writes in one bio, flushes in order. */
+/* Carrying out what the journal lists: adjacent writes in one bio, flushes in order, a whole record in one request. */
+#include <linux/sort.h>
+
 #include "internal.h"
 
 struct waiting {
@@ -85,15 +87,44 @@ void bk_requests_drop(struct bk_call *c)
 	}
 }
 
-static u32 submit_run(struct bento_mount *m, struct bk_call *c, u32 at, struct waiting *waiting)
+static int by_place(const void *a, const void *b)
+{
+	u64 left = ((const struct bk_request *)a)->at, right = ((const struct bk_request *)b)->at;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Between two flushes order is free: what lies side by side on the device shall be side by side in the list. */
+static void arrange(struct bk_call *c)
+{
+	u32 first = 0, at;
+
+	for (at = 0; at <= c->request_count; at++) {
+		if (at < c->request_count && c->requests[at].page)
+			continue;
+		if (at - first > 1)
+			sort(&c->requests[first], at - first, sizeof(c->requests[0]), by_place, NULL);
+		first = at + 1;
+	}
+}
+
+static u32 run_at(struct bk_call *c, u32 at)
 {
 	struct bk_request *first = &c->requests[at];
-	u32 run = 1, page;
-	struct bio *bio;
+	u32 run = 1;
 
 	while (at + run < c->request_count && run < BIO_MAX_VECS && first[run].page && first[run].at == first->at + run)
 		run++;
-	bio = bio_alloc(m->bdev, run, REQ_OP_WRITE | REQ_META | REQ_SYNC, GFP_NOFS | __GFP_NOFAIL);
+	return run;
+}
+
+static u32 submit_run(struct bento_mount *m, struct bk_call *c, u32 at, blk_opf_t flags, struct waiting *waiting)
+{
+	struct bk_request *first = &c->requests[at];
+	u32 run = run_at(c, at), page;
+	struct bio *bio;
+
+	bio = bio_alloc(m->bdev, run, REQ_OP_WRITE | REQ_META | REQ_SYNC | flags, GFP_NOFS | __GFP_NOFAIL);
 	bio->bi_iter.bi_sector = first->at << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
 	for (page = 0; page < run; page++)
 		__bio_add_page(bio, first[page].page, BENTO_BLOCK, 0);
@@ -104,19 +135,52 @@ static u32 submit_run(struct bento_mount *m, struct bk_call *c, u32 at, struct w
 	return run;
 }
 
+/*
+ * Whether a list is one run of blocks with a flush behind it, and nothing that this flush would have to cover too: either
+ * a flush comes first, or all that was written before has been flushed. A record of the log mostly is.
+ */
+static bool is_one_request(struct bento_mount *m, struct bk_call *c, bool *flush_first)
+{
+	u32 count = c->request_count, first;
+
+	*flush_first = count && !c->requests[0].page;
+	first = *flush_first;
+	return count > first + 1 && c->requests[first].page && !c->requests[count - 1].page &&
+	       first + run_at(c, first) == count - 1 &&
+	       (*flush_first || atomic64_read(&m->data.flushed) >= atomic64_read(&m->written));
+}
+
+/* One request does all: flushes what was written before, writes, and is durable when it comes back. */
+static int submit_one(struct bento_mount *m, struct bk_call *c, bool flush_first)
+{
+	struct waiting waiting = { .left = ATOMIC_INIT(1) };
+	s64 covers;
+
+	init_completion(&waiting.done);
+	mutex_lock(&m->data.flushing);
+	covers = atomic64_read(&m->written);
+	submit_run(m, c, flush_first, REQ_FUA | (flush_first ? REQ_PREFLUSH : 0), &waiting);
+	if (!atomic_dec_and_test(&waiting.left))
+		wait_for_completion_io(&waiting.done);
+	if (flush_first && !waiting.error)
+		atomic64_set(&m->data.flushed, covers);
+	mutex_unlock(&m->data.flushing);
+	return waiting.error;
+}
+
 /* A flush waits for the writes before it, and what follows waits for the flush. */
-int bk_submit(struct bento_mount *m, struct bk_call *c)
+static int submit_all(struct bento_mount *m, struct bk_call *c)
 {
 	struct waiting waiting = { .left = ATOMIC_INIT(1) };
 	struct blk_plug plug;
-	int error = 0;
+	int error = 0, late;
 	u32 at = 0;
 
 	init_completion(&waiting.done);
 	blk_start_plug(&plug);
 	while (at < c->request_count && !error) {
 		if (c->requests[at].page) {
-			at += submit_run(m, c, at, &waiting);
+			at += submit_run(m, c, at, 0, &waiting);
 			continue;
 		}
 		blk_finish_plug(&plug);
@@ -127,11 +191,21 @@ int bk_submit(struct bento_mount *m, struct bk_call *c)
 		at++;
 	}
 	blk_finish_plug(&plug);
-	if (c->request_count) {
-		int late = wait_all(m, &waiting);
+	late = wait_all(m, &waiting);
+	return error ?: late;
+}
 
-		error = error ?: late;
-	}
+/* Carries out what a call lists. */
+int bk_submit(struct bento_mount *m, struct bk_call *c)
+{
+	bool flush_first;
+	int error = 0;
+
+	arrange(c);
+	if (is_one_request(m, c, &flush_first))
+		error = submit_one(m, c, flush_first);
+	else if (c->request_count)
+		error = submit_all(m, c);
 	bk_requests_drop(c);
 	return error;
 }

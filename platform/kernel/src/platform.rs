@@ -161,7 +161,12 @@ impl Platform for KCall {
             let count = usize::try_from(*own.wanted_count).unwrap_or(usize::MAX);
             let is_there = own.wanted.iter().take(count).any(|want| want.no == no.0);
             if let Some(want) = own.wanted.get_mut(count).filter(|_| !is_there) {
-                *want = c::Want { no: no.0, zeroed: u64::from(how == Fetch::Zeroed) };
+                let how = match how {
+                    Fetch::Read => c::FETCH_READ,
+                    Fetch::Ahead => c::FETCH_AHEAD,
+                    Fetch::Zeroed => c::FETCH_ZEROED,
+                };
+                *want = c::Want { no: no.0, how: u64::from(how) };
                 *own.wanted_count += 1;
             }
         });

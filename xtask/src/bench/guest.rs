@@ -14,12 +14,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The disk in memory. The kernel's words for its driver are the same built in and as a module.
-const MEMORY_DISK: &str = "/dev/ram0";
-const MEMORY_DISK_WORDS: &str = "brd.rd_nr=2 brd.rd_size=1048576";
+const MEMORY_DISK: (&str, &str) = ("/dev/ram0", "brd");
+const MEMORY_DISK_WORDS: &str = "brd.rd_nr=1 brd.rd_size=1048576";
 
-/// A disk whose flush is held back, and the one below it.
+/// A disk whose flush is held back, and the one below it, which has a cache to flush.
 const SLOW_DISK: &str = "bento-slow-flush";
-const BELOW_SLOW_DISK: &str = "/dev/ram1";
+const CACHED_DISK: (&str, &str) = ("/dev/nullb0", "null_blk");
+const CACHED_DISK_WORDS: &str =
+    "null_blk.nr_devices=1 null_blk.gb=1 null_blk.memory_backed=1 null_blk.cache_size=64";
 const FLUSH_MILLISECONDS: u32 = 1;
 
 /// Boots the guest and lets it measure; the JSON goes to `json`.
@@ -33,7 +35,7 @@ pub fn run(kernel: Kernel, json: Option<&Path>) -> Result<()> {
         cpus: Some(1),
         instruction_clock: kernel.series().is_some(),
         out: Some(out.path().to_path_buf()),
-        words: MEMORY_DISK_WORDS.to_string(),
+        words: format!("{MEMORY_DISK_WORDS} {CACHED_DISK_WORDS}"),
         seconds: 4 * 3600,
         ..inside::Guest::default()
     };
@@ -63,14 +65,15 @@ pub fn device(disk: Disk) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     match disk {
-        Disk::Memory => memory_disk(MEMORY_DISK).map(Some),
+        Disk::Memory => loaded(MEMORY_DISK).map(Some),
         Disk::SlowFlush => slow_disk().map(Some),
     }
 }
 
-fn memory_disk(path: &str) -> Result<PathBuf> {
+/// A disk, and its driver if that is not built in.
+fn loaded((path, driver): (&str, &str)) -> Result<PathBuf> {
     if !Path::new(path).exists() {
-        setup::quiet(Command::new("modprobe").arg("brd"))?;
+        setup::quiet(Command::new("modprobe").arg(driver))?;
     }
     Ok(PathBuf::from(path))
 }
@@ -80,7 +83,7 @@ fn slow_disk() -> Result<PathBuf> {
     if mapped.exists() {
         return Ok(mapped);
     }
-    let below = memory_disk(BELOW_SLOW_DISK)?;
+    let below = loaded(CACHED_DISK)?;
     let output = Command::new("blockdev").arg("--getsz").arg(&below).output()?;
     let sectors = String::from_utf8_lossy(&output.stdout).trim().to_string();
     let below = below.display();

@@ -40,6 +40,13 @@ constants! {
     /// Operations that a table has.
     OP_COUNT = crate::OPS.len() as u32;
 
+    /// A wanted block is read from the device.
+    FETCH_READ = 0;
+    /// A wanted block is read beside others, if that costs little, and not pinned.
+    FETCH_AHEAD = 1;
+    /// A wanted block is zeros, without reading.
+    FETCH_ZEROED = 2;
+
     /// The call lacks blocks.
     WAIT_BLOCKS = 1;
     /// The call lacks log credits.
@@ -217,8 +224,8 @@ structures! { STRUCTURES:
     Want as "bento_want" {
         /// Its number.
         no: u64,
-        /// 1: as zeros, without reading.
-        zeroed: u64,
+        /// `FETCH_*`.
+        how: u64,
     }
 
     /// A group's busy bitmaps, lent.

@@ -376,7 +376,7 @@ impl Blocks {
         let cached = Arc::get_mut(&mut blank).ok_or(Errno::Io)?;
         let bytes = cached.latch.get_mut().page_mut(new_page);
         match how {
-            Fetch::Read => Disk::read(medium, no, bytes)?,
+            Fetch::Read | Fetch::Ahead => Disk::read(medium, no, bytes)?,
             Fetch::Zeroed => {
                 bytes.fill(0);
                 *cached.verified.get_mut() = true;

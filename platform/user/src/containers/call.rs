@@ -221,7 +221,9 @@ impl UserCall {
 
     /// Fetches what the attempt wanted, and pins it. How many blocks that were.
     pub(crate) fn fetch_wanted(&mut self) -> Result<usize, Errno> {
-        let wanted = std::mem::take(self.wanted.get_mut());
+        let mut wanted = std::mem::take(self.wanted.get_mut());
+        // The operating system reads ahead in the image or the device by itself.
+        wanted.retain(|(_, how)| *how != Fetch::Ahead);
         self.containers.announce(&wanted);
         for (no, how) in &wanted {
             if self.pins.find(*no).is_none() {
