@@ -25,6 +25,6 @@ mod variant;
 
 pub use fs::BentoFs;
 pub use journal::{Copy, Replay, Space, replay};
-pub use mount::{Failed, Options, mount, note_errors, read_superblock, unmount, volume_of};
+pub use mount::{Failed, Options, mount, mount_into, note_errors, read_superblock, unmount, volume_of};
 pub use op::{Life, RecordLog, Volume};
 pub use variant::{Event, Fault, Plain, Recording, Variant};

@@ -14,7 +14,7 @@ use crate::format::{Corruption, Inode, Superblock, block, orphan};
 use crate::journal::{self, Left, Space};
 use crate::op::{Life, Volume};
 use crate::variant::{Recording, Variant};
-use bento_api::limits::{JOURNAL_STATE, SMALLEST_LOG};
+use bento_api::limits::SMALLEST_LOG;
 use bento_api::{BatchSeq, BlockNo, Disk, Errno, GroupNo, Mounted, Time, Totals};
 use core::fmt;
 
@@ -95,6 +95,7 @@ impl From<Errno> for Failed {
 }
 
 /// Reads and checks the superblock.
+#[inline(never)]
 pub fn read_superblock(disk: &dyn Disk, space: &mut Space) -> Result<Superblock, Failed> {
     if disk.blocks() <= SUPERBLOCK.0 {
         return Err(Failed::DeviceTooSmall { volume: u64::from(SMALLEST_LOG), device: disk.blocks() });
@@ -133,23 +134,33 @@ pub fn mount<V: Variant>(
     options: &Options,
     space: &mut Space,
 ) -> Result<(Mounted, Volume, Superblock), Failed> {
-    let mut superblock = read_superblock(disk, space)?;
+    let mut mounted = Mounted::default();
+    let (volume, superblock) = mount_into::<V>(disk, options, space, &mut mounted)?;
+    Ok((mounted, volume, superblock))
+}
+
+/// As [`mount`], for hosts whose stack has no room for what the containers start with.
+#[inline(never)]
+pub fn mount_into<V: Variant>(
+    disk: &dyn Disk,
+    options: &Options,
+    space: &mut Space,
+    mounted: &mut Mounted,
+) -> Result<(Volume, Superblock), Failed> {
+    // Where it was read to: `?` would copy it.
+    let mut read = read_superblock(disk, space);
+    let superblock = read.as_mut().map_err(|failed| *failed)?;
     let unknown = superblock.ro_compat.difference(RoCompat::SUPPORTED);
     if !options.read_only && !unknown.is_empty() {
         return Err(Failed::ReadOnlyFeatures(unknown.bits()));
     }
-    let mut volume = volume_of(&superblock, options.read_only);
+    let mut volume = volume_of(superblock, options.read_only);
     if !options.read_only && volume.geometry.log_len < u64::from(SMALLEST_LOG) {
         return Err(Failed::LogTooSmall(volume.geometry.log_len));
     }
     let left = if superblock.state.contains(VolumeState::CLEAN) { Left::Clean } else { Left::Dirty };
-    let (state, replay) = if options.read_only {
-        let (geometry, seed) = (&volume.geometry, volume.seed);
-        let replay = match left {
-            Left::Clean => journal::newest(disk, geometry, seed, space)?,
-            Left::Dirty => journal::replay(disk, geometry, seed, space, &mut |_| Ok(()))?,
-        };
-        (journal::State::new(&replay.header), replay)
+    let replay = if options.read_only {
+        journal::look(disk, &volume, left, space, &mut mounted.journal)?
     } else {
         superblock.state.remove(VolumeState::CLEAN);
         superblock.mount_count = superblock.mount_count.saturating_add(1);
@@ -158,34 +169,30 @@ pub fn mount<V: Variant>(
         if V::RECORDING == Recording::Yes {
             superblock.compat.insert(Compat::PROV);
         }
-        write_superblock(disk, &superblock, space)?;
-        journal::recover::<V>(disk, &volume, left, options.epoch, space)?
+        write_superblock(disk, superblock, space)?;
+        journal::recover::<V>(disk, &volume, left, options.epoch, space, &mut mounted.journal)?
     };
     volume.boot = options.boot;
     volume.life.mount = superblock.mount_count;
     volume.unrecorded = Life::of_word(replay.unrecorded);
     let totals = replay.totals;
-    let mut bytes = [0; JOURNAL_STATE];
-    state.put(&mut bytes);
     let area = volume.geometry.log_area();
     let credits = most_copies(area)
         .min(u32::try_from(area.saturating_sub(journal::overhead(area))).unwrap_or(u32::MAX));
-    let mounted = Mounted {
-        journal: bytes,
-        next: replay.next,
-        totals: Totals { blocks: totals.free_blocks, inodes: totals.free_inodes, orphans: totals.orphans },
-        log_credits: credits,
-        batch_limit: credits / 4,
-        groups: volume.geometry.groups,
-        inodes_per_group: volume.geometry.inodes_per_group,
-        blocks_per_group: volume.geometry.blocks_per_group,
-        orphan_slots: orphan::MAX_SLOTS,
-        read_only: u32::from(options.read_only),
-        replayed: u32::try_from(replay.batches).unwrap_or(u32::MAX),
-    };
-    Ok((mounted, volume, superblock))
+    mounted.next = replay.next;
+    mounted.totals =
+        Totals { blocks: totals.free_blocks, inodes: totals.free_inodes, orphans: totals.orphans };
+    (mounted.log_credits, mounted.batch_limit) = (credits, credits / 4);
+    mounted.groups = volume.geometry.groups;
+    mounted.inodes_per_group = volume.geometry.inodes_per_group;
+    mounted.blocks_per_group = volume.geometry.blocks_per_group;
+    mounted.orphan_slots = orphan::MAX_SLOTS;
+    mounted.read_only = u32::from(options.read_only);
+    mounted.replayed = u32::try_from(replay.batches).unwrap_or(u32::MAX);
+    Ok((volume, *superblock))
 }
 
+#[inline(never)] // as has_records()
 fn write_superblock(disk: &dyn Disk, superblock: &Superblock, space: &mut Space) -> Result<(), Failed> {
     space.home.fill(0);
     superblock.encode(&mut space.home);
@@ -231,15 +238,18 @@ pub fn note_errors(disk: &dyn Disk, errors: &[ErrorRecord], space: &mut Space) -
 
 /// Whether there is a provenance log: a version that records may have taken over and begun one. What cannot be read is
 /// none: the mark is no reason to fail an unmount.
+#[inline(never)] // a superblock is on the stack already
 fn has_records(disk: &dyn Disk, superblock: &Superblock, space: &mut Space) -> bool {
     let Some((block, at)) = superblock.geometry.inode_place(PROVENANCE) else { return false };
     if disk.read(block, &mut space.home).is_err() {
         return false;
     }
     let record = space.home.get(at..).unwrap_or(&[]);
-    Inode::decode(record, PROVENANCE, superblock.csum_seed).is_ok_and(|inode| !inode.is_free())
+    let mut inode = Inode::free(0);
+    inode.read(record, PROVENANCE, superblock.csum_seed).is_ok_and(|()| !inode.is_free())
 }
 
+#[inline(never)] // as has_records()
 fn write_summary(
     disk: &dyn Disk,
     superblock: &Superblock,

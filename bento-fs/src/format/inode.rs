@@ -246,9 +246,18 @@ impl Inode {
 
     /// Reads the record of inode `ino`. A free inode decodes too: see [`Inode::is_free`].
     pub fn decode(bytes: &[u8], ino: InodeNo, seed: u32) -> Result<Self, Corruption> {
+        let mut inode = Self::free(0);
+        inode.read(bytes, ino, seed)?;
+        Ok(inode)
+    }
+
+    /// As [`Inode::decode`], in place: as a value it would be copied from frame to frame of a stack that is small. After an
+    /// error it is no inode.
+    pub fn read(&mut self, bytes: &[u8], ino: InodeNo, seed: u32) -> Result<(), Corruption> {
         let (raw, _) = RawInode::ref_from_prefix(bytes).map_err(|_| Corruption::InodeRecordSize)?;
         if raw.magic.get() != MAGIC {
-            return if all_zero(raw.as_bytes()) { Ok(Self::free(0)) } else { Err(Corruption::InodeMagic) };
+            *self = Self::free(0);
+            return if all_zero(raw.as_bytes()) { Ok(()) } else { Err(Corruption::InodeMagic) };
         }
         if checksum(raw, ino, seed) != raw.crc.get() {
             return Err(Corruption::InodeChecksum);
@@ -256,44 +265,65 @@ impl Inode {
         if index(raw.record_size.get().into()) != INODE_SIZE {
             return Err(Corruption::InodeRecordSize);
         }
-        let inode = Self::fields(raw)?;
-        inode.check()?;
-        Ok(inode)
+        self.take_fields(raw)?;
+        self.check()
     }
 
-    fn fields(raw: &RawInode) -> Result<Self, Corruption> {
+    fn take_fields(&mut self, raw: &RawInode) -> Result<(), Corruption> {
         let xattr_block = raw.xattr_block.get();
-        Ok(Self {
-            mode: raw.mode.get(),
-            layout: RootKind::from_bits(raw.layout & 0xf).ok_or(Corruption::InodeLayout)?,
-            depth: raw.depth,
-            index_depth: raw.layout >> 4,
-            nlink: raw.nlink.get(),
-            uid: raw.uid.get(),
-            gid: raw.gid.get(),
-            size: raw.size.get(),
-            blocks: raw.blocks.get(),
-            atime: time(raw.atime, raw.atime_ns)?,
-            mtime: time(raw.mtime, raw.mtime_ns)?,
-            ctime: time(raw.ctime, raw.ctime_ns)?,
-            btime: time(raw.btime, raw.btime_ns)?,
-            generation: raw.generation.get(),
-            flags: Flags::from_bits_retain(raw.flags.get()),
-            version: raw.version.get(),
-            project: raw.project.get(),
-            orphan: raw.orphan.get().checked_sub(1),
-            xattr_block: (xattr_block != 0).then_some(BlockNo(xattr_block)),
-            parent: InodeNo(raw.parent.get()),
-            root: raw.root,
-            xattrs: raw.xattrs,
-        })
+        // All the fields there are, or this does not compile.
+        let Self {
+            mode,
+            layout,
+            depth,
+            index_depth,
+            nlink,
+            uid,
+            gid,
+            size,
+            blocks,
+            atime,
+            mtime,
+            ctime,
+            btime,
+            generation,
+            flags,
+            version,
+            project,
+            orphan,
+            xattr_block: xattrs_at,
+            parent,
+            root,
+            xattrs,
+        } = self;
+        *mode = raw.mode.get();
+        *layout = RootKind::from_bits(raw.layout & 0xf).ok_or(Corruption::InodeLayout)?;
+        (*depth, *index_depth) = (raw.depth, raw.layout >> 4);
+        (*nlink, *uid, *gid) = (raw.nlink.get(), raw.uid.get(), raw.gid.get());
+        (*size, *blocks) = (raw.size.get(), raw.blocks.get());
+        *atime = time(raw.atime, raw.atime_ns)?;
+        *mtime = time(raw.mtime, raw.mtime_ns)?;
+        *ctime = time(raw.ctime, raw.ctime_ns)?;
+        *btime = time(raw.btime, raw.btime_ns)?;
+        (*generation, *version, *project) = (raw.generation.get(), raw.version.get(), raw.project.get());
+        *flags = Flags::from_bits_retain(raw.flags.get());
+        *orphan = raw.orphan.get().checked_sub(1);
+        *xattrs_at = (xattr_block != 0).then_some(BlockNo(xattr_block));
+        *parent = InodeNo(raw.parent.get());
+        *root = raw.root;
+        *xattrs = raw.xattrs;
+        Ok(())
+    }
+
+    #[inline(never)] // what it compares with is large, and few inodes are free
+    fn check_free(&self) -> Result<(), Corruption> {
+        if *self == Self::free(self.generation) { Ok(()) } else { Err(Corruption::InodeFree) }
     }
 
     /// Checks the fields against each other.
     fn check(&self) -> Result<(), Corruption> {
         if self.is_free() {
-            let blank = Self::free(self.generation);
-            return if *self == blank { Ok(()) } else { Err(Corruption::InodeFree) };
+            return self.check_free();
         }
         let kind = FileKind::of_mode(self.mode.into()).ok_or(Corruption::InodeMode)?;
         self.check_layout(kind)?;

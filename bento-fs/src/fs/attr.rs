@@ -52,13 +52,16 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     pub(super) fn getattr(self, ino: InodeNo) -> Result<Attr, Stop> {
         let mut op = self;
         op.share(ino)?;
-        Ok(attr(ino, &op.inode(ino)?))
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
+        Ok(attr(ino, &inode))
     }
 
     pub(super) fn setattr(self, ino: InodeNo, set: &SetAttr) -> Result<Committed<(Attr, bool)>, Stop> {
         let mut op = self;
         let at = op.lock(ino)?;
-        let mut inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         let now = op.now();
         apply(&mut inode, set, now)?;
         if set.kill_privileges {
@@ -91,7 +94,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         if op.platform().slot(ino, |slot| slot.times_dirty) != Some(1) {
             return Ok(op.unchanged(()));
         }
-        let mut inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         op.put_inode(at, &mut inode, Touch::Metadata)?;
         op.commit(())
     }
@@ -100,7 +104,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     pub(super) fn trim_past_end(self, ino: InodeNo) -> Result<Committed<bool>, Stop> {
         let mut op = self;
         let at = op.lock(ino)?;
-        let mut inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         let more = op.trim_past_end_step(at, &mut inode)?;
         op.put_inode(at, &mut inode, Touch::Data)?;
         op.commit(more)
@@ -110,7 +115,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     pub(super) fn evict(self, ino: InodeNo) -> Result<Committed<Evicted>, Stop> {
         let mut op = self;
         let at = op.lock(ino)?;
-        let mut inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         if inode.nlink > 0 && inode.orphan.is_none() {
             return Ok(op.unchanged(Evicted::InUse));
         }
@@ -134,7 +140,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     ) -> Result<Committed<()>, Stop> {
         let mut op = self;
         let at = op.lock(ino)?;
-        let mut inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         change(&mut op, at, &mut inode)?;
         inode.ctime = op.now();
         op.put_inode(at, &mut inode, Touch::Metadata)?;

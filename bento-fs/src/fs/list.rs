@@ -1,4 +1,5 @@
 //! Reading a directory.
+use crate::format::Inode;
 use crate::op::{Op, attr};
 use crate::variant::Variant;
 use bento_api::limits::WANTED;
@@ -22,7 +23,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     ) -> Result<bool, Stop> {
         let mut op = self;
         op.share(dir)?;
-        let inode = op.inode(dir)?;
+        let mut inode = Inode::free(0);
+        op.load(dir, &mut inode)?;
         if inode.kind() != Some(FileKind::Directory) {
             return Err(Errno::NotDirectory.into());
         }
@@ -63,10 +65,15 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// The attributes of a listed inode, if they can be had without waiting; else they are asked for.
+    #[inline(never)] // an inode is large, and the directory's is on the stack already
     fn listed_attr(&self, ino: InodeNo) -> Result<Option<Attr>, Stop> {
         let (block, _) = self.volume.geometry.inode_place(ino).ok_or(Errno::Stale)?;
         match self.platform().pin(block) {
-            Ok(Some(_)) => Ok(Some(attr(ino, &self.named(ino)?))),
+            Ok(Some(_)) => {
+                let mut inode = Inode::free(0);
+                self.load_named(ino, &mut inode)?;
+                Ok(Some(attr(ino, &inode)))
+            }
             Ok(None) => {
                 self.platform().want(block, Fetch::Read);
                 Ok(None)

@@ -9,7 +9,7 @@ mod records;
 mod rename;
 mod state;
 
-use crate::format::{Corruption, geometry};
+use crate::format::{Corruption, Inode, geometry};
 use crate::journal;
 use crate::op::{Op, Volume};
 use crate::variant::{Recording, Variant};
@@ -154,7 +154,8 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
     fn readlink(&self, call: &mut Call<'_, P>, ino: InodeNo, to: &mut [u8]) -> Result<usize, Stop> {
         let mut op = self.begin(call, OpKind::Read)?;
         op.share(ino)?;
-        let inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         op.target_read(ino, &inode, to)
     }
 
@@ -199,7 +200,8 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
             return op.answer(ino, asked, to);
         }
         op.share(ino)?;
-        let inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         op.xattr_get(ino, &inode, name, to)
     }
 
@@ -219,7 +221,8 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
     fn listxattr(&self, call: &mut Call<'_, P>, ino: InodeNo, to: &mut [u8]) -> Result<usize, Stop> {
         let mut op = self.begin(call, OpKind::Read)?;
         op.share(ino)?;
-        let inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         op.xattr_list(ino, &inode, to)
     }
 
@@ -241,7 +244,8 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
     ) -> Result<Mapping, Stop> {
         let mut op = self.begin(call, OpKind::Read)?;
         op.share(ino)?;
-        let inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         op.map_range(ino, &inode, file, blocks)
     }
 
@@ -277,7 +281,8 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
     fn seek(&self, call: &mut Call<'_, P>, ino: InodeNo, from: u64, what: Seek) -> Result<u64, Stop> {
         let mut op = self.begin(call, OpKind::Read)?;
         op.share(ino)?;
-        let inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         op.seek_range(ino, &inode, from, what)
     }
 

@@ -24,18 +24,18 @@ pub(super) enum Removes {
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// A directory that has a name. ENOTDIR; ENOENT if it was removed.
-    pub(super) fn live_directory(&self, ino: InodeNo) -> Result<Inode, Stop> {
-        let inode = self.inode(ino)?;
+    pub(super) fn load_directory(&self, ino: InodeNo, inode: &mut Inode) -> Result<(), Stop> {
+        self.load(ino, inode)?;
         match inode.kind() {
             Some(FileKind::Directory) if inode.nlink == 0 => Err(Errno::NotFound.into()),
-            Some(FileKind::Directory) => Ok(inode),
+            Some(FileKind::Directory) => Ok(()),
             _ => Err(Errno::NotDirectory.into()),
         }
     }
 
     /// The inode that an entry names: one that is free is corruption, not a race, under the directory's lock.
-    pub(super) fn named(&self, ino: InodeNo) -> Result<Inode, Stop> {
-        match self.inode(ino) {
+    pub(super) fn load_named(&self, ino: InodeNo, inode: &mut Inode) -> Result<(), Stop> {
+        match self.load(ino, inode) {
             Err(Stop::Error(Errno::Stale)) => Err(self.corrupt(Corruption::InodeUnused, BlockNo(0), ino)),
             other => other,
         }
@@ -51,20 +51,25 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     pub(super) fn lookup(self, dir: InodeNo, name: Name<'_>) -> Result<Attr, Stop> {
         let mut op = self;
         op.share(dir)?;
-        let parent = op.live_directory(dir)?;
+        let mut parent = Inode::free(0);
+        op.load_directory(dir, &mut parent)?;
         let found = op.dir_find(dir, &parent, name)?.ok_or(Errno::NotFound)?;
-        let inode = op.named(found.ino)?;
+        let mut inode = Inode::free(0);
+        op.load_named(found.ino, &mut inode)?;
         Ok(attr(found.ino, &inode))
     }
 
     pub(super) fn parent(self, dir: InodeNo) -> Result<Attr, Stop> {
         let mut op = self;
         op.share(dir)?;
-        let up = op.inode(dir)?.parent;
+        let mut inode = Inode::free(0);
+        op.load(dir, &mut inode)?;
+        let up = inode.parent;
         if up.0 == 0 {
             return Err(Errno::NotDirectory.into());
         }
-        Ok(attr(up, &op.named(up)?))
+        op.load_named(up, &mut inode)?;
+        Ok(attr(up, &inode))
     }
 
     /// The group of a new inode: that of its directory, but directories of the root are spread over the volume.
@@ -78,25 +83,27 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         geometry.inode_bit(dir).map_or(GroupNo(0), |(group, _)| group)
     }
 
-    /// A new inode with everything but a name.
+    /// A new inode with everything but a name; its record becomes `inode`.
     pub(super) fn make(
         &mut self,
         group: GroupNo,
         parent: (InodeNo, &Inode),
         kind: FileKind,
         node: &NewNode<'_>,
-    ) -> Result<(Locked, Inode), Stop> {
-        let (child, mut inode) = self.new_inode(group)?;
-        fill(&mut inode, parent, kind, node, self.now());
+        inode: &mut Inode,
+    ) -> Result<Locked, Stop> {
+        let child = self.new_inode(group, inode)?;
+        fill(inode, parent, kind, node, self.now());
         for (name, value) in node.xattrs {
-            self.xattr_set(child, &mut inode, *name, value, bento_api::XattrSet::Any)?;
+            self.xattr_set(child, inode, *name, value, bento_api::XattrSet::Any)?;
         }
         if kind == FileKind::Directory {
-            self.dir_start(child, &mut inode)?;
+            self.dir_start(child, inode)?;
         }
-        Ok((child, inode))
+        Ok(child)
     }
 
+    #[inline(never)] // as tmpfile()
     pub(super) fn create(
         self,
         dir: InodeNo,
@@ -108,10 +115,12 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let kind = if target.is_some() { Some(FileKind::Symlink) } else { FileKind::of_mode(node.mode) };
         let kind = kind.ok_or(Errno::Invalid)?;
         let (dir, _) = op.lock_first([dir, InodeNo(0)])?;
-        let mut parent = op.live_directory(dir.no())?;
+        let mut parent = Inode::free(0);
+        op.load_directory(dir.no(), &mut parent)?;
         if let Some(found) = op.dir_find(dir.no(), &parent, name)? {
             if V::FAULT == Fault::LateRecord && op.is_to_record() {
-                let inode = op.named(found.ino)?;
+                let mut inode = Inode::free(0);
+                op.load_named(found.ino, &mut inode)?;
                 op.tell(|_| Ok(Event::named(What::Create, inode.object(found.ino), dir.no(), name)))?;
                 return op.commit(attr(found.ino, &inode));
             }
@@ -121,7 +130,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Err(Errno::TooManyLinks.into());
         }
         let group = op.group_for(dir.no(), name, kind);
-        let (child, mut inode) = op.make(group, (dir.no(), &parent), kind, node)?;
+        let mut inode = Inode::free(0);
+        let child = op.make(group, (dir.no(), &parent), kind, node, &mut inode)?;
         if let Some(target) = target {
             op.target_store(child, &mut inode, target)?;
         }
@@ -150,14 +160,17 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         self.platform().cursor().first() == Some(&LATE)
     }
 
+    #[inline(never)] // an inode is large: not in the caller's frame too
     pub(super) fn tmpfile(self, dir: InodeNo, node: &NewNode<'_>) -> Result<Committed<Attr>, Stop> {
         let mut op = self;
         let kind =
             FileKind::of_mode(node.mode).filter(|kind| *kind == FileKind::Regular).ok_or(Errno::Invalid)?;
         op.share(dir)?;
-        let parent = op.live_directory(dir)?;
+        let mut parent = Inode::free(0);
+        op.load_directory(dir, &mut parent)?;
         let group = op.volume.geometry.inode_bit(dir).map_or(GroupNo(0), |(group, _)| group);
-        let (child, mut inode) = op.make(group, (dir, &parent), kind, node)?;
+        let mut inode = Inode::free(0);
+        let child = op.make(group, (dir, &parent), kind, node, &mut inode)?;
         inode.nlink = 0;
         op.orphan_add(child, &mut inode)?;
         op.put_inode(child, &mut inode, Touch::Data)?;
@@ -165,11 +178,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         op.commit(attr(child.no(), &inode))
     }
 
+    #[inline(never)] // as tmpfile()
     pub(super) fn link(self, ino: InodeNo, dir: InodeNo, name: Name<'_>) -> Result<Committed<Attr>, Stop> {
         let mut op = self;
         let (dir, file) = op.lock_first([dir, ino])?;
-        let mut parent = op.live_directory(dir.no())?;
-        let mut inode = op.inode(ino)?;
+        let mut parent = Inode::free(0);
+        op.load_directory(dir.no(), &mut parent)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         let kind = inode.kind().ok_or(Errno::Stale)?;
         if kind == FileKind::Directory {
             return Err(Errno::NotPermitted.into());
@@ -203,13 +219,16 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         self.put_inode(at, inode, Touch::Data)
     }
 
+    #[inline(never)] // as tmpfile()
     pub(super) fn unlink(self, dir: InodeNo, name: Name<'_>, what: Removes) -> Result<Committed<Attr>, Stop> {
         let mut op = self;
         let (dir, _) = op.lock_first([dir, InodeNo(0)])?;
-        let mut parent = op.live_directory(dir.no())?;
+        let mut parent = Inode::free(0);
+        op.load_directory(dir.no(), &mut parent)?;
         let found = op.dir_find(dir.no(), &parent, name)?.ok_or(Errno::NotFound)?;
         let child = op.lock_found(found.ino)?;
-        let mut inode = op.named(child.no())?;
+        let mut inode = Inode::free(0);
+        op.load_named(child.no(), &mut inode)?;
         match (what, inode.kind()) {
             (Removes::File, Some(FileKind::Directory)) => return Err(Errno::IsDirectory.into()),
             (Removes::Directory, Some(FileKind::Directory)) => {

@@ -6,6 +6,7 @@
 //!
 //! `trusted.bento.generation`, of any inode, is its generation in decimal: records name an inode by number and
 //! generation, and stat(2) tells the number only.
+use crate::format::Inode;
 use crate::format::prov::{HEAD_BLOCK, What};
 use crate::format::{geometry, prov};
 use crate::op::Op;
@@ -64,7 +65,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             Asked::Block(file) => op.log_block(file, to),
             Asked::Generation => {
                 let mut room = [0; 10];
-                let text = decimal(op.inode(ino)?.generation, &mut room);
+                let mut inode = Inode::free(0);
+                op.load(ino, &mut inode)?;
+                let text = decimal(inode.generation, &mut room);
                 if !to.is_empty() {
                     to.get_mut(..text.len()).ok_or(Errno::Range)?.copy_from_slice(text);
                 }
@@ -77,7 +80,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     pub(super) fn first_write(self, ino: InodeNo) -> Result<Committed<()>, Stop> {
         let mut op = self;
         op.share(ino)?;
-        let inode = op.inode(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
         op.tell(|_| Ok(Event::of(What::FirstWrite, inode.object(ino))))?;
         op.commit(())
     }

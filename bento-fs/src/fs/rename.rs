@@ -32,12 +32,13 @@ struct End<'n> {
 /// The directories of a move: one or two.
 struct Parents {
     from: Inode,
-    to: Option<Inode>,
+    to: Inode,
+    are_two: bool,
 }
 
 impl Parents {
     fn to(&mut self) -> &mut Inode {
-        self.to.as_mut().unwrap_or(&mut self.from)
+        if self.are_two { &mut self.to } else { &mut self.from }
     }
 }
 
@@ -46,6 +47,7 @@ fn is_directory(inode: &Inode) -> bool {
 }
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
+    #[inline(never)] // two inodes are large: not in the caller's frame too
     pub(super) fn rename(
         self,
         (from_dir, from): (InodeNo, Name<'_>),
@@ -57,9 +59,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             op.platform().lock_rename();
         }
         let (from_dir, to_dir) = op.lock_first([from_dir, to_dir])?;
-        let from_parent = op.live_directory(from_dir.no())?;
-        let to_parent = if from_dir == to_dir { None } else { Some(op.live_directory(to_dir.no())?) };
-        let mut parents = Parents { from: from_parent, to: to_parent };
+        let mut parents = Parents { from: Inode::free(0), to: Inode::free(0), are_two: from_dir != to_dir };
+        op.load_directory(from_dir.no(), &mut parents.from)?;
+        if parents.are_two {
+            op.load_directory(to_dir.no(), &mut parents.to)?;
+        }
         let source = op.dir_find(from_dir.no(), &parents.from, from)?.ok_or(Errno::NotFound)?;
         let target = op.dir_find(to_dir.no(), parents.to(), to)?;
         match (target, how) {
@@ -83,25 +87,33 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         };
         op.check_loops(&from, &to, how)?;
         if how == Rename::Exchange {
-            return op.exchange(parents, from, to);
+            return op.exchange(&mut parents, &from, &to);
         }
-        op.move_name(parents, (from, moved), (to, replaced), how)
+        op.move_name(&mut parents, (&from, moved), (&to, replaced), how)
+    }
+
+    #[inline(never)] // an inode is large, and only one fact of it is wanted
+    fn is_directory_at(&self, ino: InodeNo) -> Result<bool, Stop> {
+        let mut inode = Inode::free(0);
+        self.load_named(ino, &mut inode)?;
+        Ok(is_directory(&inode))
     }
 
     /// A directory must not move below itself.
+    #[inline(never)] // as move_name()
     fn check_loops(&mut self, from: &End<'_>, to: &End<'_>, how: Rename) -> Result<(), Stop> {
         if from.dir == to.dir {
             return Ok(());
         }
         let exchanged = if how == Rename::Exchange { to.found } else { None };
         if let Some(source) = from.found
-            && is_directory(&self.named(source.ino)?)
+            && self.is_directory_at(source.ino)?
             && !exchanged.is_some_and(|target| self.is_walking_for(target.ino))
         {
             self.check_not_below(to.dir.no(), source.ino)?;
         }
         if let Some(target) = exchanged
-            && is_directory(&self.named(target.ino)?)
+            && self.is_directory_at(target.ino)?
         {
             self.check_not_below(from.dir.no(), target.ino)?;
         }
@@ -116,12 +128,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// Walks from a directory to the root; EINVAL if `above` is on the way. A long way is walked in several attempts,
     /// which hold as long as no directory moved in between.
+    #[inline(never)] // what it walks through is large
     fn check_not_below(&mut self, dir: InodeNo, above: InodeNo) -> Result<(), Stop> {
         let [a, b, c, d, kind, at, version, steps] = self.platform().cursor();
         let now = self.platform().tree_version();
         let goes_on = kind == (WALK ^ above.0) && version == now;
         let (mut at, mut steps) = if goes_on { (InodeNo(at), steps) } else { (dir, 0) };
         let mut pins = 0;
+        let mut inode = Inode::free(0);
         while at != crate::format::geometry::ROOT {
             if at == above {
                 return Err(Errno::Invalid.into());
@@ -133,36 +147,38 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 self.platform().set_cursor([a, b, c, d, WALK ^ above.0, at.0, now, steps]);
                 return Err(Wait::Again.into());
             }
-            at = self.named(at)?.parent;
+            self.load_named(at, &mut inode)?;
+            at = inode.parent;
             pins += 1;
             steps = steps.saturating_add(1);
         }
         if above == at { Err(Errno::Invalid.into()) } else { Ok(()) }
     }
 
+    #[inline(never)] // the search before it needs none of what is here
     fn move_name(
         self,
-        mut parents: Parents,
-        (from, moved): (End<'_>, Locked),
-        (to, replaced): (End<'_>, Option<Locked>),
+        parents: &mut Parents,
+        (from, moved): (&End<'_>, Locked),
+        (to, replaced): (&End<'_>, Option<Locked>),
         how: Rename,
     ) -> Result<Committed<Option<Attr>>, Stop> {
         let mut op = self;
         let source = from.found.ok_or(Errno::NotFound)?;
-        let directory = op.adopt(moved, &to)?;
-        let lost = op.displace(directory, &mut parents, &to, replaced)?;
+        let directory = op.adopt(moved, to)?;
+        let lost = op.displace(directory, parents, to, replaced)?;
         let other = lost.map(|lost| (lost.ino, lost.generation));
         let kind = source.kind;
         if V::FAULT == Fault::SplitRename {
             // The seeded fault: the new name in a transaction of its own; the next attempt finds both, and removes one.
-            op.enter(&mut parents, &to, moved.no(), kind)?;
-            op.put_parents(&from, &to, &mut parents)?;
+            op.enter(parents, to, moved.no(), kind)?;
+            op.put_parents(from, to, parents)?;
             let _ = op.commit(())?;
             return Err(Wait::Again.into());
         }
-        op.enter(&mut parents, &to, moved.no(), kind)?;
+        op.enter(parents, to, moved.no(), kind)?;
         if how == Rename::Whiteout {
-            op.leave_whiteout(&parents.from, &from, &source)?;
+            op.leave_whiteout(&parents.from, from, &source)?;
         } else {
             op.dir_remove(from.dir, &mut parents.from, from.name, &source)?;
         }
@@ -170,8 +186,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             parents.from.nlink = parents.from.nlink.saturating_sub(1);
             parents.to().nlink = parents.to().nlink.saturating_add(1);
         }
-        op.put_parents(&from, &to, &mut parents)?;
-        op.tell_move(What::Rename, &from, &to, (moved.no(), other), how)?;
+        op.put_parents(from, to, parents)?;
+        op.tell_move(What::Rename, from, to, (moved.no(), other), how)?;
         if directory && from.dir != to.dir {
             op.platform().raise_tree_version();
         }
@@ -179,8 +195,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// Puts the moved inode under its new directory; whether it is one itself.
+    #[inline(never)] // an inode is large, and the directories' are on the stack already
     fn adopt(&mut self, moved: Locked, to: &End<'_>) -> Result<bool, Stop> {
-        let mut inode = self.named(moved.no())?;
+        let mut inode = Inode::free(0);
+        self.load_named(moved.no(), &mut inode)?;
         let directory = is_directory(&inode);
         if directory {
             inode.parent = to.dir.no();
@@ -191,6 +209,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// Takes the replaced inode's name away.
+    #[inline(never)] // as adopt()
     fn displace(
         &mut self,
         directory: bool,
@@ -199,7 +218,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         replaced: Option<Locked>,
     ) -> Result<Option<Attr>, Stop> {
         let Some(at) = replaced else { return Ok(None) };
-        let mut inode = self.named(at.no())?;
+        let mut inode = Inode::free(0);
+        self.load_named(at.no(), &mut inode)?;
         match (directory, is_directory(&inode)) {
             (true, false) => return Err(Errno::NotDirectory.into()),
             (false, true) => return Err(Errno::IsDirectory.into()),
@@ -222,9 +242,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
     }
 
+    #[inline(never)] // as adopt()
     fn leave_whiteout(&mut self, parent: &Inode, from: &End<'_>, source: &Found) -> Result<(), Stop> {
         let group = self.volume.geometry.inode_bit(from.dir.no()).ok_or(Errno::Stale)?.0;
-        let (whiteout, mut inode) = self.new_inode(group)?;
+        let mut inode = Inode::free(0);
+        let whiteout = self.new_inode(group, &mut inode)?;
         let (uid, gid) = (self.call.caller.uid, self.call.caller.gid);
         let node = NewNode { mode: 0, uid, gid, rdev: 0, xattrs: &[] };
         fill(&mut inode, (from.dir.no(), parent), FileKind::CharDevice, &node, self.now());
@@ -232,17 +254,18 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         self.dir_replace(from.dir, parent, source, whiteout.no(), FileKind::CharDevice.dirent_type())
     }
 
+    #[inline(never)] // as move_name()
     fn exchange(
         self,
-        mut parents: Parents,
-        from: End<'_>,
-        to: End<'_>,
+        parents: &mut Parents,
+        from: &End<'_>,
+        to: &End<'_>,
     ) -> Result<Committed<Option<Attr>>, Stop> {
         let mut op = self;
         let (Some(source), Some(target)) = (from.found, to.found) else { return Err(Errno::NotFound.into()) };
         let (source_at, target_at) = (op.lock_found(source.ino)?, op.lock_found(target.ino)?);
-        let source_dir = op.adopt(source_at, &to)?;
-        let target_dir = op.adopt(target_at, &from)?;
+        let source_dir = op.adopt(source_at, to)?;
+        let target_dir = op.adopt(target_at, from)?;
         op.dir_replace(from.dir, &parents.from, &source, target.ino, target.kind)?;
         op.dir_replace(to.dir, parents.to(), &target, source.ino, source.kind)?;
         if source_dir != target_dir && from.dir != to.dir {
@@ -250,9 +273,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             parents.from.nlink = parents.from.nlink.saturating_add(more).saturating_sub(less);
             parents.to().nlink = parents.to().nlink.saturating_add(less).saturating_sub(more);
         }
-        op.put_parents(&from, &to, &mut parents)?;
+        op.put_parents(from, to, parents)?;
         let other = op.other(target.ino)?;
-        op.tell_move(What::Exchange, &from, &to, (source.ino, other), Rename::Exchange)?;
+        op.tell_move(What::Exchange, from, to, (source.ino, other), Rename::Exchange)?;
         if (source_dir || target_dir) && from.dir != to.dir {
             op.platform().raise_tree_version();
         }
@@ -260,10 +283,15 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// The generation of an exchanged inode, if somebody wants to record it.
+    #[inline(never)] // an inode is large
     fn other(&self, ino: InodeNo) -> Result<Option<(InodeNo, u32)>, Stop> {
         match V::RECORDING {
             Recording::No => Ok(None),
-            Recording::Yes => Ok(Some((ino, self.named(ino)?.generation))),
+            Recording::Yes => {
+                let mut inode = Inode::free(0);
+                self.load_named(ino, &mut inode)?;
+                Ok(Some((ino, inode.generation)))
+            }
         }
     }
 
@@ -277,7 +305,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         how: Rename,
     ) -> Result<(), Stop> {
         self.tell(|op| {
-            let object = op.named(moved)?.object(moved);
+            let mut inode = Inode::free(0);
+            op.load_named(moved, &mut inode)?;
+            let object = inode.object(moved);
             let to = Entry { dir: to.dir.no(), name: to.name.bytes() };
             let whiteout = how == Rename::Whiteout;
             Ok(Event { to, other, whiteout, ..Event::named(what, object, from.dir.no(), from.name) })
@@ -286,9 +316,6 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     fn put_parents(&mut self, from: &End<'_>, to: &End<'_>, parents: &mut Parents) -> Result<(), Stop> {
         self.put_parent(from.dir, &mut parents.from)?;
-        match &mut parents.to {
-            Some(parent) => self.put_parent(to.dir, parent),
-            None => Ok(()),
-        }
+        if parents.are_two { self.put_parent(to.dir, &mut parents.to) } else { Ok(()) }
     }
 }

@@ -192,7 +192,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Err(Errno::FileTooBig.into());
         }
         let at = self.lock(ino)?;
-        let mut inode = self.inode(ino)?;
+        let mut inode = Inode::free(0);
+        self.load(ino, &mut inode)?;
         match inode.kind() {
             Some(FileKind::Regular) => {}
             Some(FileKind::Directory) => return Err(Errno::IsDirectory.into()),

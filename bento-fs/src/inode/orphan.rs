@@ -22,7 +22,7 @@ use crate::op::{Locked, Op, Touch};
 use crate::variant::Variant;
 use bento_api::{
     BLOCK_BYTES, BlockNo, Busy, Bytes, Change, Claim, Errno, FileBlock, GroupNo, InodeNo, Map, Platform, Run,
-    Stop, Wait, Write,
+    Stop, Wait,
 };
 
 /// Blocks of slots that one attempt reads: then it lets go of them.
@@ -94,7 +94,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         self.orphan_load()?;
         let slot = self.orphan_claim()?;
         let (file, place) = slot_place(slot);
-        if file.0 < blocks(&self.inode(ORPHANS)?) {
+        if file.0 < self.orphan_blocks()? {
             let no = self.orphan_block(file)?;
             self.orphan_put(no, place, Some(at.no()))?;
         } else {
@@ -124,6 +124,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Ok(())
     }
 
+    /// Blocks of the file that holds the slots.
+    #[inline(never)] // an inode is large, and for one number here
+    fn orphan_blocks(&self) -> Result<u64, Stop> {
+        let mut inode = Inode::free(0);
+        self.load(ORPHANS, &mut inode)?;
+        Ok(blocks(&inode))
+    }
+
     /// The first orphan in a slot at or after `from`, and the slot to go on with.
     pub(crate) fn orphan_first(&mut self, from: u64) -> Result<Option<(InodeNo, u64)>, Stop> {
         let platform = self.platform();
@@ -133,7 +141,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let geometry = self.volume.geometry;
         let (first, mut place) = slot_place(from);
         self.share_found(ORPHANS)?;
-        let end = blocks(&self.inode(ORPHANS)?);
+        let end = self.orphan_blocks()?;
         for file in first.0..end {
             let slot = file.saturating_mul(SLOTS.into());
             if file.saturating_sub(first.0) >= READ_AT_ONCE.into() {
@@ -161,7 +169,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 return Ok(());
             };
             self.share_found(ORPHANS)?;
-            if u64::from(at) >= blocks(&self.inode(ORPHANS)?) {
+            if u64::from(at) >= self.orphan_blocks()? {
                 platform.with_group(GroupNo::ORPHANS, |busy| finish(busy, at))?;
                 continue;
             }
@@ -194,7 +202,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// The device block of a block of slots. The orphan file's map is locked from here on.
     fn orphan_block(&mut self, file: FileBlock) -> Result<BlockNo, Stop> {
         self.share_found(ORPHANS)?;
-        let inode = self.inode(ORPHANS)?;
+        let mut inode = Inode::free(0);
+        self.load(ORPHANS, &mut inode)?;
         match self.extent_at(ORPHANS, &inode, file)? {
             Some(extent) => Ok(block_in(&extent, file)),
             None => Err(self.corrupt(Corruption::OrphanSlot, BlockNo(0), ORPHANS)),
@@ -205,14 +214,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let block = self.meta(no, BlockKind::Orphan, ORPHANS.into())?;
         let offset = index32(place).saturating_mul(8).saturating_add(HEADER);
         let object = ino.map_or(0, |ino| ino.0).to_le_bytes();
-        let write = Write::new(block, offset, &object)?;
-        self.put(block, offset, write)
+        self.put(block, offset, &object)
     }
 
     /// Appends a block of slots for a slot that has none, and enters the inode there.
     fn orphan_grow(&mut self, file: FileBlock, place: u32, ino: InodeNo) -> Result<(), Stop> {
         let locked = self.lock_found(ORPHANS)?;
-        let mut inode = self.inode(ORPHANS)?;
+        let mut inode = Inode::free(0);
+        self.load(ORPHANS, &mut inode)?;
         let end = FileBlock(blocks(&inode));
         if file != end {
             // Somebody else appended this block meanwhile, or is about to append the one before it.

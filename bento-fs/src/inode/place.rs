@@ -85,7 +85,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Err(Errno::Invalid.into());
         }
         let at = self.lock(ino)?;
-        let inode = self.inode(ino)?;
+        let mut inode = Inode::free(0);
+        self.load(ino, &mut inode)?;
         regular(&inode)?;
         if is_being_cut(&inode) {
             return Err(Errno::Busy.into());
@@ -186,7 +187,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     pub(crate) fn publish_placement(mut self, id: PlacementId, size: u64) -> Result<Committed<Attr>, Stop> {
         let head = self.fetch_placement(id)?;
         let at = self.lock(head.ino)?;
-        let mut inode = self.inode(head.ino)?;
+        let mut inode = Inode::free(0);
+        self.load(head.ino, &mut inode)?;
         if inode.generation != head.generation {
             return Err(Errno::Stale.into());
         }

@@ -40,8 +40,7 @@ mod state;
 
 pub(crate) use commit::overhead;
 pub use recovery::Space;
-pub(crate) use recovery::{Left, recover};
-pub(crate) use scan::newest;
+pub(crate) use recovery::{Left, look, recover};
 pub use scan::{Copy, Replay, replay};
 pub(crate) use state::State;
 

@@ -10,6 +10,7 @@ use crate::format::Corruption;
 use crate::format::log::LogHeader;
 use crate::op::Volume;
 use crate::variant::{Fault, Variant};
+use bento_api::limits::JOURNAL_STATE;
 use bento_api::{BLOCK, Bytes, Disk, Errno};
 
 /// Blocks that mount, recovery and fsck work in: a kernel stack has no room for them.
@@ -40,14 +41,34 @@ pub(crate) enum Left {
     Dirty,
 }
 
-/// Brings the volume to the state of its last whole batch, and begins a new epoch. `epoch` is random.
+/// What a mount that writes nothing starts with.
+#[inline(never)] // a superblock is on the caller's stack
+pub(crate) fn look(
+    disk: &dyn Disk,
+    volume: &Volume,
+    left: Left,
+    space: &mut Space,
+    state: &mut [u8; JOURNAL_STATE],
+) -> Result<Replay, Errno> {
+    let replay = match left {
+        Left::Clean => newest(disk, &volume.geometry, volume.seed, space)?,
+        Left::Dirty => read_through(disk, volume, space)?,
+    };
+    State::begin(&replay.header, state);
+    Ok(replay)
+}
+
+/// Brings the volume to the state of its last whole batch, and begins a new epoch, with the journal's first state.
+/// `epoch` is random.
+#[inline(never)] // a superblock is on the caller's stack
 pub(crate) fn recover<V: Variant>(
     disk: &dyn Disk,
     volume: &Volume,
     left: Left,
     epoch: u64,
     space: &mut Space,
-) -> Result<(State, Replay), Errno> {
+    state: &mut [u8; JOURNAL_STATE],
+) -> Result<Replay, Errno> {
     let replay = match left {
         Left::Clean => newest(disk, &volume.geometry, volume.seed, space)?,
         Left::Dirty => {
@@ -77,7 +98,8 @@ pub(crate) fn recover<V: Variant>(
     header.encode(&mut space.home, volume.seed);
     disk.write(slot, &space.home)?;
     disk.flush()?; // the epoch before anything is written under it
-    Ok((State::new(&header), replay))
+    State::begin(&header, state);
+    Ok(replay)
 }
 
 /// What the log holds, verified; writes nothing.

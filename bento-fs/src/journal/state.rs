@@ -3,7 +3,7 @@ use crate::format::log::{LogHeader, Totals, record_blocks};
 use bento_api::BatchSeq;
 use bento_api::limits::JOURNAL_STATE;
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Batches in the log that are not home, at most: then a checkpoint comes first.
 pub(crate) const LIVE: usize = 24;
@@ -90,8 +90,9 @@ const _: () = assert!(size_of::<State>() <= JOURNAL_STATE);
 
 impl State {
     /// What a mount starts with: an empty log behind `header`.
-    pub(crate) fn new(header: &LogHeader) -> Self {
-        let mut state = Self::new_zeroed();
+    pub(crate) fn begin(header: &LogHeader, bytes: &mut [u8; JOURNAL_STATE]) {
+        bytes.fill(0);
+        let Ok((state, _)) = Self::mut_from_prefix(bytes) else { return };
         state.version.set(VERSION);
         state.epoch.set(header.epoch);
         state.counter.set(header.counter);
@@ -100,20 +101,12 @@ impl State {
         state.last_crc.set(header.prev_crc);
         state.home_crc.set(header.prev_crc);
         state.unrecorded.set(header.unrecorded);
-        state
     }
 
     /// The state in its container; none if another version wrote it that this one does not know.
     pub(crate) fn of(bytes: &mut [u8; JOURNAL_STATE]) -> Option<&mut Self> {
         let (state, _) = Self::mut_from_prefix(bytes).ok()?;
         (state.version.get() == VERSION).then_some(state)
-    }
-
-    pub(crate) fn put(&self, bytes: &mut [u8; JOURNAL_STATE]) {
-        bytes.fill(0);
-        if let Some(to) = bytes.get_mut(..size_of::<Self>()) {
-            to.copy_from_slice(self.as_bytes());
-        }
     }
 
     /// Batches that are not home, in order.

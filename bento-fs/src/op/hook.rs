@@ -18,7 +18,7 @@ use crate::format::{BlockKind, Corruption, Inode, block, prov};
 use crate::inode::extents::{block_in, device_end};
 use crate::variant::{Event, Recording, Variant};
 use bento_api::{
-    BLOCK_BYTES, BlockNo, Bytes, Caller, Errno, FileBlock, FileKind, Mode, Platform, Stop, Time, Wait, Write,
+    BLOCK_BYTES, BlockNo, Bytes, Caller, Errno, FileBlock, FileKind, Mode, Platform, Stop, Time, Wait,
 };
 
 /// Free blocks that there must be before a log is begun: its first blocks come from what is kept for unlink.
@@ -32,7 +32,7 @@ const PRIVATE: u16 = 0o600;
 pub struct RecordLog<'o, 'c, 'p, P: Platform, V: Variant> {
     op: &'o mut Op<'c, 'p, P, V>,
     at: Locked,
-    inode: Inode,
+    inode: &'o mut Inode,
 }
 
 impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
@@ -54,8 +54,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     #[inline(never)] // an inode and a record are large, and most callers are deep
     fn tell_variant(&mut self, event: &Event<'_>) -> Result<(), Stop> {
         let at = self.lock_last()?;
-        let inode = self.log_inode()?;
-        V::record(&mut RecordLog { op: self, at, inode }, event)
+        let mut inode = Inode::free(0);
+        self.load_log(&mut inode)?;
+        V::record(&mut RecordLog { op: self, at, inode: &mut inode }, event)
     }
 
     fn lock_last(&mut self) -> Result<Locked, Stop> {
@@ -64,17 +65,18 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// The log's inode; free if there is no log yet.
-    fn log_inode(&self) -> Result<Inode, Stop> {
-        let inode = self.record(PROVENANCE)?;
+    fn load_log(&self, inode: &mut Inode) -> Result<(), Stop> {
+        self.load_record(PROVENANCE, inode)?;
         let fits = inode.is_free() || (inode.kind() == Some(FileKind::Regular) && is_log_size(inode.size));
-        if fits { Ok(inode) } else { Err(self.corrupt(Corruption::ProvPlace, prov::NOWHERE, PROVENANCE)) }
+        if fits { Ok(()) } else { Err(self.corrupt(Corruption::ProvPlace, prov::NOWHERE, PROVENANCE)) }
     }
 
     /// Copies a block of the log out, as it is now, its checksum perhaps not yet set. ENODATA if there is none, ERANGE if
     /// it does not fit.
     pub(crate) fn log_block(mut self, file: FileBlock, to: &mut [u8]) -> Result<usize, Stop> {
         self.share(PROVENANCE)?;
-        let inode = self.log_inode()?;
+        let mut inode = Inode::free(0);
+        self.load_log(&mut inode)?;
         if file.0 >= inode.size / BLOCK_BYTES {
             return Err(Errno::NoAttribute.into());
         }
@@ -88,6 +90,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Ok(len)
     }
 
+    #[inline(never)] // a walk in a tree, below a record that is being built
     fn log_place(&self, inode: &Inode, file: FileBlock) -> Result<BlockNo, Stop> {
         match self.extent_at(PROVENANCE, inode, file)? {
             Some(extent) => Ok(block_in(&extent, file)),
@@ -133,22 +136,21 @@ impl<P: Platform, V: Variant> RecordLog<'_, '_, '_, P, V> {
         file: FileBlock,
         f: impl FnOnce(&Bytes) -> Result<R, Corruption>,
     ) -> Result<R, Stop> {
-        let no = self.op.log_place(&self.inode, file)?;
+        let no = self.op.log_place(self.inode, file)?;
         let seen = self.op.view(no, kind_of(file), PROVENANCE, f)?;
         seen.map_err(|what| self.op.corrupt(what, no, PROVENANCE))
     }
 
     /// Changes a few bytes of a block: at most [`bento_api::limits::WRITE_BYTES`].
     pub fn put(&mut self, file: FileBlock, offset: usize, bytes: &[u8]) -> Result<(), Stop> {
-        let no = self.op.log_place(&self.inode, file)?;
+        let no = self.op.log_place(self.inode, file)?;
         let block = self.op.meta(no, kind_of(file), PROVENANCE.into())?;
-        let write = Write::new(block, offset, bytes)?;
-        self.op.put(block, offset, write)
+        self.op.put(block, offset, bytes)
     }
 
     /// Begins a block anew: empty but for what `fill` writes behind its header.
     pub fn replace(&mut self, file: FileBlock, fill: impl FnOnce(&mut Bytes)) -> Result<(), Stop> {
-        let no = self.op.log_place(&self.inode, file)?;
+        let no = self.op.log_place(self.inode, file)?;
         let draft = self.op.edit(no, kind_of(file), self.at)?;
         self.op.draft_mut(draft, |bytes| {
             block::start(bytes, kind_of(file), no, PROVENANCE.into());
@@ -160,7 +162,7 @@ impl<P: Platform, V: Variant> RecordLog<'_, '_, '_, P, V> {
     /// block to spare.
     pub fn append(&mut self, fill: impl FnOnce(&mut Bytes)) -> Result<Option<FileBlock>, Stop> {
         let file = FileBlock(self.blocks());
-        let goal = match self.op.extent_before(PROVENANCE, &self.inode, file)? {
+        let goal = match self.op.extent_before(PROVENANCE, self.inode, file)? {
             Some(extent) => device_end(&extent),
             None => self.op.home_of(PROVENANCE),
         };
@@ -177,17 +179,17 @@ impl<P: Platform, V: Variant> RecordLog<'_, '_, '_, P, V> {
         let draft = self.op.fresh(start, kind_of(file), self.at)?;
         self.op.draft_mut(draft, fill)?;
         let extent = Extent { file, start, len: 1, unwritten: false };
-        self.op.extent_insert(self.at, &mut self.inode, extent)?;
+        self.op.extent_insert(self.at, self.inode, extent)?;
         self.inode.size = self.inode.size.saturating_add(BLOCK_BYTES);
         self.inode.mtime = self.op.now();
-        self.op.put_inode(self.at, &mut self.inode, Touch::Data)?;
+        self.op.put_inode(self.at, self.inode, Touch::Data)?;
         Ok(Some(file))
     }
 
     fn make_inode(&mut self) {
         let now = self.op.now();
         let mode = u16::try_from(FileKind::Regular.mode_bits()).unwrap_or(0) | PRIVATE;
-        self.inode = Inode::free(self.inode.generation.wrapping_add(1));
+        *self.inode = Inode::free(self.inode.generation.wrapping_add(1));
         (self.inode.mode, self.inode.nlink) = (mode, 1);
         (self.inode.atime, self.inode.mtime, self.inode.ctime, self.inode.btime) = (now, now, now, now);
     }

@@ -30,7 +30,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// The record of an inode, free or not, as this operation has changed it, without the slot's newer times.
     #[inline(never)] // decoding takes a frame of its own
-    pub(crate) fn record(&self, ino: InodeNo) -> Result<Inode, Stop> {
+    pub(crate) fn load_record(&self, ino: InodeNo, to: &mut Inode) -> Result<(), Stop> {
         let (no, offset) = self.place(ino)?;
         let block = match self.platform().pin(no)? {
             Some(block) => block,
@@ -39,10 +39,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let seed = self.volume.seed;
         let private = self.call.writes.iter().find(|write| write.is_at(block, offset));
         let decoded = match private {
-            Some(write) => Inode::decode(write.object(), ino, seed),
-            None => self
-                .platform()
-                .read(block, |bytes| Inode::decode(bytes.get(offset..).unwrap_or(&[]), ino, seed)),
+            Some(write) => to.read(write.object(), ino, seed),
+            None => {
+                self.platform().read(block, |bytes| to.read(bytes.get(offset..).unwrap_or(&[]), ino, seed))
+            }
         };
         decoded.map_err(|what| self.corrupt(what, no, ino))
     }
@@ -73,10 +73,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// An inode in use, with the slot's newer times. ESTALE if it is free.
     #[inline(never)]
-    pub(crate) fn inode(&self, ino: InodeNo) -> Result<Inode, Stop> {
+    pub(crate) fn load(&self, ino: InodeNo, inode: &mut Inode) -> Result<(), Stop> {
         // The slot first: times that are written to the record in between are newer than those in the slot, by version.
         let slot = self.platform().slot(ino, |slot| *slot).filter(|slot| slot.times_dirty != 0);
-        let mut inode = self.record(ino)?;
+        self.load_record(ino, inode)?;
         if inode.is_free() {
             return Err(Errno::Stale.into());
         }
@@ -89,10 +89,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             inode.ctime = slot.ctime;
             inode.version = slot.version;
         }
-        Ok(inode)
+        Ok(())
     }
 
     /// Changes a locked inode's record. Counts its version up; times are the caller's business.
+    #[inline(never)] // the record's bytes, in one frame only
     pub(crate) fn put_inode(&mut self, at: Locked, inode: &mut Inode, touch: Touch) -> Result<(), Stop> {
         let ino = at.no();
         let (no, offset) = self.place(ino)?;
@@ -100,13 +101,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         inode.version = inode.version.wrapping_add(1);
         let mut object = [0; INODE_SIZE];
         inode.encode(&mut object, ino, self.volume.seed);
-        let write = Write::new(block, offset, &object)?;
-        self.put(block, offset, write)?;
+        self.put(block, offset, &object)?;
         self.touch(at, inode.generation, inode.version, touch == Touch::Data)
     }
 
     /// Keeps a small object's new value; a later one replaces it.
-    pub(crate) fn put(&mut self, block: P::Block, offset: usize, write: Write<P::Block>) -> Result<(), Stop> {
+    #[inline(never)] // so that the copy is in no other frame
+    pub(crate) fn put(&mut self, block: P::Block, offset: usize, object: &[u8]) -> Result<(), Stop> {
+        let write = Write::new(block, offset, object)?;
         if let Some(earlier) = self.call.writes.iter_mut().find(|earlier| earlier.is_at(block, offset)) {
             *earlier = write;
             return Ok(());
@@ -115,8 +117,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Ok(())
     }
 
-    /// Claims an inode number near `near`, and answers the record to fill: free, its generation raised.
-    pub(crate) fn new_inode(&mut self, near: GroupNo) -> Result<(Locked, Inode), Stop> {
+    /// Claims an inode number near `near`, and makes `inode` the record to fill: free, its generation raised.
+    pub(crate) fn new_inode(&mut self, near: GroupNo, inode: &mut Inode) -> Result<Locked, Stop> {
         let at = self.claim_inode(near)?;
         let (group, bit) = self.volume.geometry.inode_bit(at.no()).ok_or(Errno::Capacity)?;
         let (no, _) = self.place(at.no())?;
@@ -128,12 +130,13 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 return Err(Wait::Blocks.into());
             }
         }
-        let old = self.record(at.no())?;
-        if !old.is_free() {
+        self.load_record(at.no(), inode)?;
+        if !inode.is_free() {
             let what = crate::format::Corruption::InodeUnused;
             return Err(self.corrupt(what, no, at.no()));
         }
-        Ok((at, Inode::free(old.generation.wrapping_add(1))))
+        *inode = Inode::free(inode.generation.wrapping_add(1));
+        Ok(at)
     }
 
     /// Frees an inode's number; only its generation stays in the record.
@@ -145,8 +148,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let mut object = [0; INODE_SIZE];
         free.version = 0;
         free.encode(&mut object, at.no(), self.volume.seed);
-        let write = Write::new(block, offset, &object)?;
-        self.put(block, offset, write)?;
+        self.put(block, offset, &object)?;
         self.touch(at, inode.generation, inode.version.wrapping_add(1), true)
     }
 

@@ -17,6 +17,7 @@ pub struct Write<B> {
 
 impl<B: Copy + PartialEq> Write<B> {
     /// Checks the place once, so that the merge has nothing left to check.
+    #[inline(never)] // it is large while it is built
     pub fn new(block: B, offset: usize, object: &[u8]) -> Result<Self, Errno> {
         let mut bytes = [0; WRITE_BYTES];
         bytes.get_mut(..object.len()).ok_or(Errno::Capacity)?.copy_from_slice(object);

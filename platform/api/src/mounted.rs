@@ -29,3 +29,21 @@ pub struct Mounted {
     /// Batches that recovery replayed.
     pub replayed: u32,
 }
+
+impl Default for Mounted {
+    fn default() -> Self {
+        Self {
+            journal: [0; JOURNAL_STATE],
+            next: BatchSeq(0),
+            totals: Totals::default(),
+            log_credits: 0,
+            batch_limit: 0,
+            groups: 0,
+            inodes_per_group: 0,
+            blocks_per_group: 0,
+            orphan_slots: 0,
+            read_only: 0,
+            replayed: 0,
+        }
+    }
+}

@@ -6,7 +6,7 @@ use crate::thunks::{VIEW_BYTES, drive, table};
 use bento_api::envelope::Refused;
 use bento_api::limits::OP_KINDS;
 use bento_api::{BLOCK, Bytes, Cost, Errno, FileSystem};
-use bento_fs::{BentoFs, Failed, Options, Recording, Space, Variant, mount, replay, unmount};
+use bento_fs::{BentoFs, Failed, Options, Recording, Space, Variant, mount_into, replay, unmount};
 use bento_kernel_abi as c;
 use core::ffi::c_void;
 use core::fmt::Write;
@@ -93,7 +93,9 @@ fn bring_up<V: Variant>(to: *mut BentoFs<V>, at: &mut c::Mounting) -> Result<(),
     // SAFETY: C gives the device, and zeroed room for a workspace, which is plain bytes.
     let (disk, space) = unsafe { (Disk::new(at.disk), &mut *at.space.cast::<Space>()) };
     let options = Options { read_only: at.read_only != 0, epoch: at.epoch, now: at.now, boot: at.boot };
-    let (mounted, volume, superblock) = mount::<V>(&disk, &options, space)?;
+    // SAFETY: zeroed room of C's, for plain data.
+    let mounted = unsafe { &mut *at.mounted };
+    let (volume, superblock) = mount_into::<V>(&disk, &options, space, mounted)?;
     if mounted.read_only != 0 && mounted.replayed != 0 {
         // SAFETY: the room behind the workspace, which C has too.
         let page = unsafe { &mut *at.space.add(size_of::<Space>()).cast::<Bytes>() };
@@ -109,11 +111,8 @@ fn bring_up<V: Variant>(to: *mut BentoFs<V>, at: &mut c::Mounting) -> Result<(),
     if !agree {
         return Err(Failed::Device(Errno::Capacity));
     }
-    // SAFETY: room for both, of the sizes that were registered.
-    unsafe {
-        at.mounted.write(mounted);
-        to.write(fs);
-    }
+    // SAFETY: room of the size that was registered.
+    unsafe { to.write(fs) };
     Ok(())
 }
 

@@ -19,21 +19,6 @@ use std::path::Path;
 /// The largest stack frame. A kernel stack has 16 KiB, and writeback enters us from deep within it.
 const FRAME_LIMIT: u64 = 1024;
 
-/// The largest frame of an operation in Rust. They are called from C frames that are small, and the deepest (rename)
-/// is called from no writeback; the aim is [`FRAME_LIMIT`] here too.
-const RUST_FRAME_LIMIT: u64 = 2560;
-
-/// The largest frame of mount and recovery, which run at the bottom of a stack of their own.
-const MOUNT_FRAME_LIMIT: u64 = 4608;
-
-fn frame_limit(function: &str) -> u64 {
-    match function {
-        name if name.contains("12mount_volume") => MOUNT_FRAME_LIMIT,
-        name if name.starts_with("_R") => RUST_FRAME_LIMIT,
-        _ => FRAME_LIMIT,
-    }
-}
-
 /// The relocations that the loader of every supported kernel knows.
 const RELOCATIONS: &[RelocationType] = &[
     elf::R_X86_64_NONE,
@@ -53,6 +38,24 @@ struct Rules {
     return_thunks: bool,
     retpolines: bool,
     unwind_tables: bool,
+    /// With KASAN stacks are twice as large, and so are the frames that it watches.
+    stacks: Stacks,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stacks {
+    #[default]
+    Plain,
+    Doubled,
+}
+
+impl Stacks {
+    fn frame_limit(self) -> u64 {
+        match self {
+            Stacks::Plain => FRAME_LIMIT,
+            Stacks::Doubled => 2 * FRAME_LIMIT,
+        }
+    }
 }
 
 impl Rules {
@@ -65,6 +68,7 @@ impl Rules {
             return_thunks: config.return_thunks(),
             retpolines: config.retpolines(),
             unwind_tables: config.has("UNWINDER_ORC"),
+            stacks: if config.has("KASAN") { Stacks::Doubled } else { Stacks::Plain },
         }
     }
 }
@@ -178,7 +182,7 @@ impl Function<'_> {
             }
         }
         let size = frame.size();
-        let limit = frame_limit(self.name);
+        let limit = rules.stacks.frame_limit();
         if size >= limit {
             fault(self.address, &format!("a frame of {size} bytes, {limit} are too many"));
         }
@@ -242,7 +246,8 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    const STRICT: Rules = Rules { return_thunks: true, retpolines: true, unwind_tables: false };
+    const STRICT: Rules =
+        Rules { return_thunks: true, retpolines: true, unwind_tables: false, stacks: Stacks::Plain };
 
     /// What is wrong with a piece of C, built as a careless build would.
     fn faults(source: &str, flags: &[&str]) -> Vec<String> {
