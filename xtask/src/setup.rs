@@ -19,6 +19,8 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 
 /// For building anything at all.
 pub const BUILD: &[Tool] = &[tool("cc", "gcc"), tool("ld", "binutils")];
+/// For building modules with the machine's own tools.
+pub const MAKE: &[Tool] = &[tool("make", "make")];
 /// For mounting, unmounting and loop devices.
 pub const MOUNT: &[Tool] = &[tool("mount", "mount"), tool("losetup", "mount")];
 /// For a mount by a user who is not root.

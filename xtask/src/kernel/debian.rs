@@ -80,10 +80,7 @@ impl Release {
 
     /// The compiler that built it, as the headers name it: `gcc-12`.
     pub fn compiler(&self) -> Option<String> {
-        let variables = fs::read_to_string(self.headers().join(".kernelvariables")).ok()?;
-        let start = variables.rfind("gcc-")?;
-        let version: String = variables[start + 4..].chars().take_while(char::is_ascii_digit).collect();
-        Some(format!("gcc-{version}"))
+        compiler(&self.headers())
     }
 
     /// The compressed image.
@@ -128,6 +125,14 @@ fn closure_of_modules<'a>(list: &'a str, names: &[&str]) -> BTreeSet<&'a str> {
         .filter(|(path, _)| names.contains(&stem(path).as_str()))
         .flat_map(|(path, needs)| std::iter::once(path).chain(needs.split_whitespace()))
         .collect()
+}
+
+/// The compiler that Debian's headers name, if they are Debian's.
+pub fn compiler(headers: &Path) -> Option<String> {
+    let variables = fs::read_to_string(headers.join(".kernelvariables")).ok()?;
+    let start = variables.rfind("gcc-")?;
+    let version: String = variables[start + 4..].chars().take_while(char::is_ascii_digit).collect();
+    Some(format!("gcc-{version}"))
 }
 
 fn headers(root: &Path, name: &str) -> PathBuf {

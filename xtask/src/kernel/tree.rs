@@ -1,10 +1,11 @@
 //! The kernels that modules can be built for, and what each asks of the build.
 
 use super::config::Config;
-use super::debian::{Release, Series};
+use super::debian::{Release, Series, compiler};
 use super::place::Places;
 use super::source::{Build, Linux};
 use super::toolbox::Toolbox;
+use crate::setup;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::fs;
@@ -119,15 +120,15 @@ impl Tree {
     /// The running kernel is built with the machine's own tools, as any other module of it.
     fn running() -> Result<Tree> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_string();
-        let dir = Path::new("/lib/modules").join(&release).join("build");
-        if !dir.join(".config").is_file() {
-            bail!(
-                "no headers of the running kernel; install them with:\n    \
-                 apt-get install -y --no-install-recommends linux-headers-{release}"
-            );
+        let machine = Running { release: &release, root: Path::new("/") };
+        let dir = machine.headers()?;
+        let config = Config::read(&dir.join(".config"))?;
+        setup::need(&[setup::BUILD, setup::MAKE])?;
+        if let Some(missing) = machine.missing_compiler(&dir, |program| setup::which(program).is_some()) {
+            setup::install_packages(&[&missing])?;
         }
         Ok(Tree {
-            config: Config::read(&dir.join(".config"))?,
+            config,
             release,
             dir,
             is_user_mode: false,
@@ -156,7 +157,91 @@ impl Tree {
     }
 }
 
+/// The kernel that runs, and where its files are looked for.
+struct Running<'a> {
+    release: &'a str,
+    root: &'a Path,
+}
+
+impl Running<'_> {
+    /// What modules are built against; says how to get it where it is not.
+    fn headers(&self) -> Result<PathBuf> {
+        let release = self.release;
+        if !self.root.join("proc/modules").is_file() {
+            bail!(
+                "the running kernel {release} loads no modules (CONFIG_MODULES is off); \
+                 try Bento in a guest: cargo xtask vm --kernel 6.12"
+            );
+        }
+        let dir = self.root.join("lib/modules").join(release).join("build");
+        if dir.join(".config").is_file() && dir.join("Module.symvers").is_file() {
+            return Ok(dir);
+        }
+        bail!(
+            "the headers of the running kernel are not in /lib/modules/{release}/build; install them with:\n    \
+             sudo apt-get install -y --no-install-recommends linux-headers-{release}\n\
+             If no package has them, this kernel was built elsewhere: make that name a link to its build tree, where \
+             `make` and `make modules_prepare` have run"
+        )
+    }
+
+    /// The package of the compiler that Debian's headers ask for, if the machine lacks it.
+    fn missing_compiler(&self, headers: &Path, has: impl Fn(&str) -> bool) -> Option<String> {
+        let compiler = compiler(headers)?;
+        let names = [compiler.clone(), format!("x86_64-linux-gnu-{compiler}")];
+        // The headers call it by its long name, which the package has too.
+        (!names.iter().all(|name| has(name))).then_some(compiler)
+    }
+}
+
 /// Without BTF: it takes another tool, a slow pass over Rust's debug information, and serves nobody here.
 const NO_TYPE_INFORMATION: &str = "CONFIG_DEBUG_INFO_BTF_MODULES=";
 
 const NEWEST_COMPILER: &str = "x86_64-linux-gnu-gcc-14";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("its directory");
+            fs::write(path, "CC = gcc-14\n").expect("a file");
+        }
+        root
+    }
+
+    fn headers(files: &[&str]) -> Result<PathBuf> {
+        Running { release: "6.12.1-amd64", root: machine(files).path() }.headers()
+    }
+
+    #[test]
+    fn missing_headers_of_the_running_kernel_are_named_with_the_line_that_installs_them() {
+        let error = headers(&["proc/modules"]).expect_err("no headers").to_string();
+        assert!(
+            error.contains("apt-get install -y --no-install-recommends linux-headers-6.12.1-amd64\n"),
+            "{error}"
+        );
+        let half = ["proc/modules", "lib/modules/6.12.1-amd64/build/.config"];
+        assert!(headers(&half).is_err(), "a tree that was only configured");
+        let whole = [half[0], half[1], "lib/modules/6.12.1-amd64/build/Module.symvers"];
+        assert!(headers(&whole).is_ok());
+    }
+
+    #[test]
+    fn a_kernel_without_modules_is_told_from_one_without_headers() {
+        let error = headers(&[]).expect_err("no modules").to_string();
+        assert!(error.contains("loads no modules") && error.contains("cargo xtask vm"), "{error}");
+    }
+
+    #[test]
+    fn the_compiler_of_the_headers_is_a_package_to_install_if_it_is_missing() {
+        let root = machine(&[".kernelvariables"]);
+        let machine = Running { release: "", root: root.path() };
+        assert_eq!(machine.missing_compiler(root.path(), |_| false).as_deref(), Some("gcc-14"));
+        assert_eq!(machine.missing_compiler(root.path(), |_| true), None);
+        assert_eq!(machine.missing_compiler(&root.path().join("other"), |_| false), None);
+    }
+}
