@@ -9,6 +9,8 @@
 
 /* Looks at the counters before the closer sleeps: those inside may need its CPU. */
 #define SPINS 8
+/* Looks for a quiet moment before the gate closes all the same. */
+#define LOOKS 100
 
 int bk_gate_init(struct bk_gate *gate)
 {
@@ -49,6 +51,18 @@ static bool is_empty(struct bk_gate *gate)
 		inside += READ_ONCE(per_cpu_ptr(gate->passages, cpu)->inside);
 	smp_mb();
 	return !inside;
+}
+
+/*
+ * Waits for a moment without anybody inside, but not for long: who was cut off inside, or sleeps there on a lock, may take
+ * longer than others can be kept out, and without him closing takes no time.
+ */
+void bk_gate_wait_for_quiet(struct bk_gate *gate)
+{
+	int looks;
+
+	for (looks = 0; looks < LOOKS && !is_empty(gate); looks++)
+		usleep_range(20, 60);
 }
 
 /* Keeps others out until nobody is inside; opens again, and answers false, if that takes longer than the budget. */

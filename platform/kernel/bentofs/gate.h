@@ -38,6 +38,7 @@ int bk_gate_init(struct bk_gate *gate);
 void bk_gate_destroy(struct bk_gate *gate);
 void bk_gate_wait(struct bk_gate *gate);
 void bk_gate_get_ready(struct bk_gate *gate);
+void bk_gate_wait_for_quiet(struct bk_gate *gate);
 bool bk_gate_close(struct bk_gate *gate, u64 budget_ns);
 void bk_gate_open(struct bk_gate *gate);
 void bk_gate_relax(struct bk_gate *gate);

@@ -10,10 +10,13 @@
  * credits by the old costs compares `upgrades` inside the gate, and takes them anew.
  */
 #include <linux/capability.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/err.h>
 #include <linux/kmod.h>
+#include <linux/kthread.h>
 #include <linux/ktime.h>
-#include <linux/sched/signal.h>
+#include <linux/sched.h>
 #include <linux/uaccess.h>
 
 #include "internal.h"
@@ -29,6 +32,10 @@ struct upgrade {
 	struct bento_handover handover;
 	u8 fs[BENTO_FS_BYTES] __aligned(16);
 	struct bento_upgrade_reply reply;
+	/* Whoever asked does not want to wait any more. */
+	bool given_up;
+	int error;
+	struct completion ended;
 };
 
 static void put_text(u8 *to, size_t room, const char *text)
@@ -94,9 +101,12 @@ static int swap_code(struct upgrade *up)
 
 	bk_gate_get_ready(&m->gate);
 	for (tries = 0; tries < TRIES; tries++) {
-		u64 closing = ktime_get_ns(), pause;
-		bool closed = bk_gate_close(&m->gate, BK_GATE_BUDGET_NS);
+		u64 closing, pause;
+		bool closed;
 
+		bk_gate_wait_for_quiet(&m->gate);
+		closing = ktime_get_ns();
+		closed = bk_gate_close(&m->gate, BK_GATE_BUDGET_NS);
 		if (closed) {
 			error = replace(up);
 			bk_gate_open(&m->gate);
@@ -108,7 +118,7 @@ static int swap_code(struct upgrade *up)
 			break;
 		}
 		atomic64_inc(&m->refusals);
-		if (signal_pending(current)) {
+		if (READ_ONCE(up->given_up)) {
 			error = -EINTR;
 			break;
 		}
@@ -119,6 +129,33 @@ static int swap_code(struct upgrade *up)
 	up->reply.refusals = tries;
 	up->reply.handed_over = up->handover.bytes;
 	return tries == TRIES ? refuse(up, "operations did not drain in time, however often it was tried") : error;
+}
+
+static int closer(void *data)
+{
+	struct upgrade *up = data;
+
+	up->error = swap_code(up);
+	kthread_complete_and_exit(&up->ended, 0);
+}
+
+/*
+ * The gate is closed by a thread that runs before all others: it sleeps so that those inside can leave, and whoever else
+ * wants the CPU then would keep everybody out for as long as the scheduler lets him.
+ */
+static int swap_ahead_of_others(struct upgrade *up)
+{
+	struct task_struct *thread = kthread_create(closer, up, "bento-upgrade");
+
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	sched_set_fifo(thread);
+	wake_up_process(thread);
+	if (wait_for_completion_interruptible(&up->ended)) {
+		WRITE_ONCE(up->given_up, true);
+		wait_for_completion(&up->ended);
+	}
+	return up->error;
 }
 
 /* With s_umount held shared: no freezing, no remount, no unmount meanwhile. */
@@ -134,7 +171,7 @@ static int upgrade_locked(struct upgrade *up, const char *name)
 	up->to = *name ? bk_type_get(name) : bk_type_get_other(old);
 	if (!up->to)
 		return -ENOENT;
-	error = swap_code(up);
+	error = swap_ahead_of_others(up);
 	if (error) {
 		bk_type_put(up->to);
 		return error;
@@ -173,6 +210,7 @@ static int upgrade(struct bento_mount *m, void __user *at)
 	up = kzalloc(sizeof(*up), GFP_KERNEL);
 	if (!up)
 		return -ENOMEM;
+	init_completion(&up->ended);
 	up->mount = m;
 	up->call = bk_call_get(m);
 	up->handover.envelope = kvzalloc(BENTO_ENVELOPE, GFP_KERNEL);
