@@ -10,6 +10,8 @@ mount -t devpts devpts /dev/pts
 ln -s /proc/self/fd /dev/fd
 mount -t tmpfs tmpfs /dev/shm
 mount -t debugfs debug /sys/kernel/debug 2>/dev/null
+# The kernel asks for modules here, outside the user land below.
+echo /bin/modprobe >/proc/sys/kernel/modprobe
 . /bento/boot
 for driver in $drivers; do modprobe "$driver" 2>/dev/null; done
 prepare

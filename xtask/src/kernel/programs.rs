@@ -16,6 +16,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bento-user", "bento"),
     ("bento-kernel-tests", "fs-suite"),
     ("bento-kernel-tests", "fs-load"),
+    ("bento-kernel-tests", "fs-stalls"),
     ("bento-kernel-tests", "fs-shutdown"),
     ("bento-kernel-tests", "fs-exercise"),
     ("bento-kernel-tests", "fs-fill"),

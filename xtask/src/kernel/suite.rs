@@ -4,6 +4,7 @@
 //! "N passed, N failed". `tests/kernel/run` runs them there and asks the kernel afterwards what is left. A line of
 //! the kernel's that tells of a fault in it fails the run, whatever the scripts say.
 
+use super::guest::quoted;
 use super::place::{Places, copy_changed};
 use super::run::{self, Options as Guest};
 use super::tree::Kernel;
@@ -40,6 +41,9 @@ pub struct Options {
     /// Seconds for one script; the boot may take as long for each
     #[arg(long, default_value_t = 300)]
     limit: u64,
+    /// A variable for the scripts, as in `--set SWAPS=20`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<String>,
     /// Name the scripts and stop
     #[arg(long)]
     list: bool,
@@ -89,7 +93,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     copy_changed(&source, files.path())?;
     copy_changed(&source.join(LONG), files.path())?;
     let names = wanted.iter().map(|name| format!("{name}.sh")).collect::<Vec<_>>().join(" ");
-    let line = format!("FSTYP={} bash /bento/files/run {} {names}", options.fs.name(), options.limit);
+    let variables = options.set.iter().map(|variable| format!("{} ", quoted(variable))).collect::<String>();
+    let line =
+        format!("env {variables}FSTYP={} bash /bento/files/run {} {names}", options.fs.name(), options.limit);
     let guest = Guest {
         memory: options.memory,
         disks: vec![options.disk.clone(); 2],
@@ -98,6 +104,18 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         ..Guest::for_command(&line)
     };
     Ok(run::boot(options.on, &guest, options.cpus)?.exit_code())
+}
+
+/// A variable and its value, as env(1) takes them.
+fn assignment(text: &str) -> Result<String> {
+    let is_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.chars().all(|each| each.is_ascii_uppercase() || each.is_ascii_digit() || each == '_')
+    };
+    match text.split_once('=') {
+        Some((name, _)) if is_name(name) => Ok(text.to_string()),
+        _ => bail!("a variable is given as NAME=VALUE, the name in capitals"),
+    }
 }
 
 /// The names of the scripts in a directory, in the order in which they run; what they share is none.
