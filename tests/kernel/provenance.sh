@@ -110,7 +110,7 @@ names=$(ls "$MNT" | grep -c -e kept -e perhaps)
 records=$(bento prov log "$MNT" | grep -c -e 'create .* /kept ' -e 'create .* /perhaps ')
 check "names and records agree: $names and $records" [ "$names" = "$records" ]
 
-for number in $(seq 400); do
+for number in $(seq 120); do
 	echo "$number" >"$MNT/file $((number % 7))"
 	mv "$MNT/file $((number % 7))" "$MNT/moved"
 done
