@@ -190,8 +190,7 @@ impl<'s> Actor<'s> {
             let mut result = Ok(());
             for request in next.io.requests() {
                 self.switch().await;
-                result =
-                    result.and_then(|()| mount.containers().medium().submit(std::slice::from_ref(request)));
+                result = result.and_then(|()| mount.containers().medium().submit(&mut [request.clone()]));
                 driven = Driven::Work;
             }
             mount.recycle(next.io);

@@ -21,6 +21,11 @@ impl UserIoList {
         &self.requests
     }
 
+    /// The requests, for who submits them.
+    pub(crate) fn requests_mut(&mut self) -> &mut [Request] {
+        &mut self.requests
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()

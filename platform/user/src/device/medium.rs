@@ -132,18 +132,26 @@ impl Medium {
         if self.flushed.load(SeqCst) >= mark { Ok(()) } else { self.flush_alone() }
     }
 
-    /// Carries out requests in order, adjacent writes in one; stops at the first that fails.
-    pub fn submit(&self, requests: &[Request]) -> Result<(), Errno> {
-        let mut rest = requests;
-        while let Some(first) = rest.first() {
-            let taken = match first {
-                Request::Flush => {
-                    self.flush()?;
-                    1
-                }
-                Request::Write(no, _) => self.write_adjacent(*no, rest)?,
-            };
-            rest = &rest[taken..];
+    /// Carries out requests, adjacent writes in one; stops at the first that fails. Only flushes are in order with what
+    /// is before and behind them: until one returns, the writes before it may reach the medium in any order anyway.
+    pub fn submit(&self, requests: &mut [Request]) -> Result<(), Errno> {
+        for part in requests.split_inclusive_mut(|request| matches!(request, Request::Flush)) {
+            // A record is listed with its header last, which lies before the rest of it.
+            part.sort_by_key(|request| match request {
+                Request::Write(no, _) => no.0,
+                Request::Flush => u64::MAX,
+            });
+            let mut rest = &*part;
+            while let Some(first) = rest.first() {
+                let taken = match first {
+                    Request::Flush => {
+                        self.flush()?;
+                        1
+                    }
+                    Request::Write(no, _) => self.write_adjacent(*no, rest)?,
+                };
+                rest = &rest[taken..];
+            }
         }
         Ok(())
     }
@@ -213,8 +221,8 @@ mod tests {
         let mut list: Vec<_> = (10..14).map(|no| Request::Write(BlockNo(no), page(no as u8))).collect();
         list.push(Request::Flush);
         list.extend([20, 22, 21].map(|no| Request::Write(BlockNo(no), page(no as u8))));
-        medium.submit(&list).expect("writes");
-        assert_eq!((medium.counters().writes, medium.counters().flushes), (4, 1));
+        medium.submit(&mut list).expect("writes");
+        assert_eq!((medium.counters().writes, medium.counters().flushes), (2, 1));
         for no in [10, 13, 20, 21, 22] {
             let mut bytes = [0; BLOCK];
             Disk::read(&medium, BlockNo(no), &mut bytes).expect("reads");
@@ -239,7 +247,7 @@ mod tests {
     #[test]
     fn a_list_with_a_block_past_the_end_fails() {
         let medium = Medium::new(Arc::new(RamDevice::new(10)));
-        assert_eq!(medium.submit(&[Request::Write(BlockNo(10), page(1))]), Err(Errno::Io));
-        assert_eq!(medium.submit(&[Request::Write(BlockNo(u64::MAX), page(1))]), Err(Errno::Io));
+        assert_eq!(medium.submit(&mut [Request::Write(BlockNo(10), page(1))]), Err(Errno::Io));
+        assert_eq!(medium.submit(&mut [Request::Write(BlockNo(u64::MAX), page(1))]), Err(Errno::Io));
     }
 }

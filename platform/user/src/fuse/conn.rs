@@ -307,16 +307,40 @@ fn receive(device: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, E
     }
 }
 
+/// A short message in one piece on one page. The kernel looks up the memory behind each piece of a reply, which costs
+/// more than to copy these few bytes here.
+#[repr(align(256))]
+struct Small([u8; 256]);
+
+impl Small {
+    /// The parts, one behind the other, if they are short enough.
+    fn join(&mut self, parts: [&[u8]; 4]) -> Option<&[u8]> {
+        let mut len = 0;
+        for part in parts {
+            let end = len + part.len();
+            self.0.get_mut(len..end)?.copy_from_slice(part);
+            len = end;
+        }
+        self.0.get(..len)
+    }
+}
+
 fn send(device: BorrowedFd<'_>, error: i32, unique: u64, parts: [&[u8]; 3]) -> Result<(), SendError> {
     let len = size_of::<abi::OutHeader>() + parts.iter().map(|part| part.len()).sum::<usize>();
     let len = u32::try_from(len).map_err(|_| SendError::Refused(Errno::TOOBIG))?;
     let header = abi::OutHeader { len, error, unique };
     let [a, b, c] = parts;
+    let mut space = Small([0; _]);
+    let small = space.join([header.as_bytes(), a, b, c]);
     let slices = [header.as_bytes(), a, b, c].map(IoSlice::new);
     // The kernel walks empty slices too; a reply is a header and at most one payload.
     let used = if b.is_empty() && c.is_empty() { &slices[..2] } else { &slices[..] };
     loop {
-        return match rustix::io::writev(device, used) {
+        let sent = match small {
+            Some(message) => rustix::io::write(device, message),
+            None => rustix::io::writev(device, used),
+        };
+        return match sent {
             Ok(_) => Ok(()),
             Err(Errno::INTR) => continue,
             Err(Errno::NOENT) => Err(SendError::NoSuchRequest),

@@ -13,7 +13,8 @@
 //! # Locking
 //!
 //! One mutex, taken when the number of leaders changes, never by one who goes on leading. Nothing is called
-//! under it but the spawning of a thread.
+//! under it but the spawning of a thread. Who is called up is woken behind it: it would only wait for the mutex, and a
+//! wake-up that finds nobody to wake is a system call all the same, so nobody is woken who has nothing to look for.
 
 use super::conn::End;
 use crate::sys::ThreadId;
@@ -89,7 +90,10 @@ pub(super) type Spawn<'a> = &'a dyn Fn(Arc<Seat>) -> io::Result<JoinHandle<()>>;
 
 pub(super) struct Pool {
     state: Mutex<State>,
-    changed: Condvar,
+    /// Somebody who leads or sleeps no longer does, for who waits for a pause.
+    stood_down: Condvar,
+    /// The pool has ended.
+    ended: Condvar,
     /// Whether leaders must look at the phase before they read again.
     attention: AtomicBool,
     /// As in `State`, to be read without the lock.
@@ -110,7 +114,8 @@ impl Pool {
         };
         Self {
             state: Mutex::new(state),
-            changed: Condvar::new(),
+            stood_down: Condvar::new(),
+            ended: Condvar::new(),
             attention: AtomicBool::new(false),
             leaders: AtomicUsize::new(0),
             cpus: cpus.max(1),
@@ -129,26 +134,31 @@ impl Pool {
     }
 
     /// One more leader, if there may be one and somebody is free: at rest, or not born yet.
-    fn add_leader(&self, state: &mut State, spawn: Spawn<'_>) -> io::Result<()> {
+    fn add_leader(&self, mut state: MutexGuard<'_, State>, spawn: Spawn<'_>) -> io::Result<()> {
         if state.phase != Phase::Serving || state.leaders >= self.cpus {
             return Ok(());
         }
-        if let Some(seat) = state.resting.pop() {
-            seat.call();
-        } else if state.threads.len() < self.most_threads {
+        let rested = state.resting.pop();
+        if rested.is_none() {
+            if state.threads.len() >= self.most_threads {
+                return Ok(());
+            }
             let seat = Arc::<Seat>::default();
             state.threads.push(spawn(Arc::clone(&seat))?);
             state.seats.push(seat);
-        } else {
-            return Ok(());
         }
-        self.set_leaders(state, state.leaders + 1);
+        let leaders = state.leaders + 1;
+        self.set_leaders(&mut state, leaders);
+        drop(state);
+        if let Some(seat) = rested {
+            seat.call();
+        }
         Ok(())
     }
 
     /// Starts the first worker.
     pub(super) fn start(&self, spawn: Spawn<'_>) -> io::Result<()> {
-        self.add_leader(&mut self.lock(), spawn)
+        self.add_leader(self.lock(), spawn)
     }
 
     /// Whether another leader would be allowed.
@@ -159,7 +169,7 @@ impl Pool {
     /// A leader found more requests than its own.
     pub(super) fn recruit(&self, spawn: Spawn<'_>) {
         // That a thread cannot be made is no error: those that exist serve everything, only later.
-        let _ = self.add_leader(&mut self.lock(), spawn);
+        let _ = self.add_leader(self.lock(), spawn);
     }
 
     /// Whether a leader is not the only one.
@@ -185,7 +195,7 @@ impl Pool {
         self.set_leaders(&mut state, leaders);
         state.sleeping += 1;
         if leaders == 0 {
-            let _ = self.add_leader(&mut state, spawn);
+            let _ = self.add_leader(state, spawn);
         }
     }
 
@@ -205,10 +215,13 @@ impl Pool {
             return Next::Exit;
         }
         state.resting.push(Arc::clone(seat));
+        if state.phase == Phase::Paused {
+            self.stood_down.notify_all();
+        }
         drop(state);
-        self.changed.notify_all();
         seat.wait_for_call();
-        if matches!(self.lock().phase, Phase::Ended(_)) { Next::Exit } else { Next::Lead }
+        let is_over = self.attention.load(Ordering::SeqCst) && matches!(self.lock().phase, Phase::Ended(_));
+        if is_over { Next::Exit } else { Next::Lead }
     }
 
     /// A leader is about to read. `false` if it must [`stand_down`](Self::stand_down) instead.
@@ -245,7 +258,8 @@ impl Pool {
         for seat in state.resting.drain(..) {
             seat.call();
         }
-        self.changed.notify_all();
+        self.stood_down.notify_all();
+        self.ended.notify_all();
     }
 
     /// Asks for a pause; from now on nobody but leaders that are in read(2) already reads. What those read is
@@ -279,7 +293,7 @@ impl Pool {
                 }
             }
             let wait = left.min(WAKE_AGAIN);
-            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.stood_down.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -291,7 +305,7 @@ impl Pool {
         }
         state.phase = Phase::Serving;
         self.attention.store(false, Ordering::SeqCst);
-        if state.leaders == 0 { self.add_leader(&mut state, spawn) } else { Ok(()) }
+        if state.leaders == 0 { self.add_leader(state, spawn) } else { Ok(()) }
     }
 
     /// Waits for the end, and for every worker.
@@ -301,7 +315,7 @@ impl Pool {
             if let Phase::Ended(end) = state.phase {
                 break end;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         let threads = std::mem::take(&mut state.threads);
         drop(state);

@@ -35,11 +35,11 @@ impl Mount {
         let mut driven = Driven::Nothing;
         let mut firsts = 0;
         loop {
-            let Next { io, then } = self.step(now)?;
+            let Next { mut io, then } = self.step(now)?;
             let mut result = Ok(());
             if !io.is_empty() {
                 driven = Driven::Work;
-                result = self.containers.medium().submit(io.requests());
+                result = self.containers.medium().submit(io.requests_mut());
             }
             self.driver.lock().recycle(io);
             match then {
