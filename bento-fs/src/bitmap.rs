@@ -25,6 +25,12 @@ use bento_api::{
 
 /// Unloaded groups whose allocation blocks are asked for in one wait.
 const LOAD_AT_ONCE: usize = 4;
+/// Blocks of the summary that are asked for in one wait.
+const SUMMARY_AT_ONCE: u64 = 8;
+/// Blocks of the summary that one attempt looks at: each takes a pin.
+const SUMMARY_MOST: u64 = 16;
+/// In the place of an unloaded group's hint: the summary says that there is nothing.
+const NOTHING: u32 = u32::MAX;
 
 /// What a claim does to the volume's totals.
 pub(crate) fn totals(claim: &Claim) -> Totals {
@@ -204,7 +210,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             let geometry = self.volume.geometry;
             let checked = platform.read(block, |bytes| {
                 group::check_alloc(bytes, &geometry, no)
-                    .map(|_| platform.with_group(no, |busy| fill(busy, bytes)))
+                    .map(|_| platform.fill_group(no, |busy| fill(busy, bytes)))
             });
             match checked {
                 Ok(filled) => filled?,
@@ -284,10 +290,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         let block = self.load_group(group)?;
         let run = self.platform().claim(group, map, left, |busy| {
-            let hint = busy.hint.get(usize::from(map == Map::Blocks)).copied().unwrap_or(0);
+            let hint = busy.hint.get(hint_of(map)).copied().unwrap_or(0);
             let from = if from == 0 { hint } else { from };
             let run = find_run(busy.words(map), from, want)?;
-            if let Some(hint) = busy.hint.get_mut(usize::from(map == Map::Blocks)) {
+            if let Some(hint) = busy.hint.get_mut(hint_of(map)) {
                 *hint = run.start;
             }
             Some(run)
@@ -299,6 +305,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     }
 
     /// Looks through the other groups: the loaded ones at once, the rest by what the summary says, a few at a time.
+    ///
+    /// What an attempt learns it leaves with the groups, so that the next gets further, even if nothing of what was
+    /// read stays cached, and however many blocks the summary has.
     fn search_groups(
         &mut self,
         start: GroupNo,
@@ -309,66 +318,93 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         if self.platform().available(map) <= left {
             return Ok(None);
         }
-        let groups = self.volume.geometry.groups;
-        let mut wanted = 0;
         for pass in [Pass::Summary, Pass::Sweep] {
-            for step in 1..groups {
-                let no = GroupNo(
-                    (u64::from(start.0).wrapping_add(u64::from(step)) % u64::from(groups))
-                        .try_into()
-                        .unwrap_or(0),
-                );
-                if self.platform().with_group(no, |busy| *busy.loaded)? {
-                    if pass == Pass::Summary
-                        && let Some(found) = self.claim_in(no, map, left, 0, want)?
-                    {
-                        return Ok(Some(found));
-                    }
-                    continue;
-                }
-                if pass == Pass::Summary && !self.summary_has(no, map)? {
-                    continue;
-                }
-                let at = self.volume.geometry.alloc_block(no).ok_or(Errno::Capacity)?;
-                match self.platform().pin(at)? {
-                    Some(_) => {
-                        if let Some(found) = self.claim_in(no, map, left, 0, want)? {
-                            return Ok(Some(found));
-                        }
-                    }
-                    None => {
-                        self.platform().want(at, Fetch::Read);
-                        wanted += 1;
-                    }
-                }
-                if wanted == LOAD_AT_ONCE {
-                    return Err(self.note_search());
+            let mut search = Search { map, pass, wanted: 0, summary: None, summaries: 0 };
+            for step in 1..self.volume.geometry.groups {
+                let no = self.behind(start, step);
+                if self.is_candidate(no, &mut search)?
+                    && let Some(found) = self.claim_in(no, map, left, 0, want)?
+                {
+                    return Ok(Some(found));
                 }
             }
-            if wanted > 0 {
-                return Err(self.note_search());
+            if search.wanted > 0 {
+                return Err(self.note_search(Wait::Blocks));
             }
         }
         Ok(None)
     }
 
-    /// A search that loads groups gets on with every wait: its attempts are counted anew.
-    fn note_search(&self) -> Stop {
-        let cursor = self.platform().cursor();
-        self.platform().set_cursor(cursor);
-        Wait::Blocks.into()
+    /// The group so many behind another one, round the end.
+    fn behind(&self, start: GroupNo, step: u32) -> GroupNo {
+        let groups = u64::from(self.volume.geometry.groups).max(1);
+        let at = u64::from(start.0).wrapping_add(u64::from(step)) % groups;
+        GroupNo(u32::try_from(at).unwrap_or(0))
     }
 
-    /// What the group summary says: advisory, and believed only when it says that there is something.
-    fn summary_has(&mut self, no: GroupNo, map: Map) -> Result<bool, Stop> {
-        let (block, index) = self.volume.geometry.summary_place(no).ok_or(Errno::Capacity)?;
-        let pinned = self.pin(block)?;
+    /// Whether a group may have something, and can be looked at now. One that must be read first is asked for.
+    fn is_candidate(&mut self, no: GroupNo, search: &mut Search) -> Result<bool, Stop> {
+        let hint = hint_of(search.map);
+        let known = |busy: Busy<'_>| (*busy.loaded, busy.hint.get(hint) == Some(&NOTHING));
+        let (loaded, nothing) = self.platform().with_group(no, known)?;
+        if loaded {
+            return Ok(search.pass == Pass::Summary);
+        }
+        if nothing && search.pass == Pass::Summary {
+            return Ok(false);
+        }
+        // Before the summary: what an earlier attempt asked for, because the summary said so, is here.
+        let at = self.volume.geometry.alloc_block(no).ok_or(Errno::Capacity)?;
+        if self.platform().pin(at)?.is_some() {
+            return Ok(true);
+        }
+        if search.pass == Pass::Summary && !self.summary_has(no, search)? {
+            return Ok(false);
+        }
+        self.platform().want(at, Fetch::Read);
+        search.wanted = search.wanted.saturating_add(1);
+        if search.wanted == LOAD_AT_ONCE { Err(self.note_search(Wait::Blocks)) } else { Ok(false) }
+    }
+
+    /// A search gets on with every wait: its attempts are counted anew.
+    fn note_search(&self, wait: Wait) -> Stop {
+        let cursor = self.platform().cursor();
+        self.platform().set_cursor(cursor);
+        wait.into()
+    }
+
+    /// What the group summary says of a group that is not loaded: advisory, and believed only when it says that there is
+    /// something. That there is nothing is noted, so that the next attempt needs no pin to know; a free loads the group.
+    fn summary_has(&mut self, no: GroupNo, search: &mut Search) -> Result<bool, Stop> {
+        let geometry = self.volume.geometry;
+        let (block, index) = geometry.summary_place(no).ok_or(Errno::Capacity)?;
+        if search.summary != Some(block) {
+            if search.summaries == SUMMARY_MOST {
+                // What the summary offered so far is read first.
+                return Err(self.note_search(if search.wanted > 0 { Wait::Blocks } else { Wait::Again }));
+            }
+            (search.summary, search.summaries) = (Some(block), search.summaries.saturating_add(1));
+        }
+        let Some(pinned) = self.platform().pin(block)? else {
+            let end = geometry.summary_start.0.saturating_add(geometry.summary_len);
+            let ahead = block.0..end.min(block.0.saturating_add(SUMMARY_AT_ONCE));
+            ahead.for_each(|no| self.platform().want(BlockNo(no), Fetch::Read));
+            return Err(self.note_search(Wait::Blocks));
+        };
         let summary =
             self.platform().read(pinned, |bytes| group::Summary::read(bytes, index)).unwrap_or_default();
-        Ok(match map {
+        let has = match search.map {
             Map::Inodes => summary.free_inodes > 0,
             Map::Blocks => summary.free_blocks > 0,
-        })
+        };
+        if !has {
+            self.platform().with_group(no, |busy| {
+                if let (false, Some(hint)) = (*busy.loaded, busy.hint.get_mut(hint_of(search.map))) {
+                    *hint = NOTHING;
+                }
+            })?;
+        }
+        Ok(has)
     }
 
     /// Why there is no space: some may come, or none.
@@ -486,6 +522,22 @@ enum Pass {
     Sweep,
 }
 
+/// A search through groups: one pass of one attempt.
+struct Search {
+    map: Map,
+    pass: Pass,
+    /// Allocation blocks that were asked for.
+    wanted: usize,
+    /// The block of the summary that was looked at last, and how many were.
+    summary: Option<BlockNo>,
+    summaries: u64,
+}
+
+/// Where a group's hint for a bitmap is.
+fn hint_of(map: Map) -> usize {
+    usize::from(map == Map::Blocks)
+}
+
 fn fill(busy: Busy<'_>, bytes: &Bytes) {
     for (map, words) in [(Map::Inodes, busy.inodes), (Map::Blocks, busy.blocks)] {
         let bitmap = match map {
@@ -497,6 +549,7 @@ fn fill(busy: Busy<'_>, bytes: &Bytes) {
             *word = u64::from_le_bytes(*eight);
         }
     }
+    busy.hint.fill(0);
     *busy.loaded = true;
 }
 

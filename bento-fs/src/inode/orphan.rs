@@ -170,7 +170,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             };
             self.share_found(ORPHANS)?;
             if u64::from(at) >= self.orphan_blocks()? {
-                platform.with_group(GroupNo::ORPHANS, |busy| finish(busy, at))?;
+                platform.fill_group(GroupNo::ORPHANS, |busy| finish(busy, at))?;
                 continue;
             }
             if at > 0 {
@@ -182,7 +182,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             }
             let no = self.orphan_block(FileBlock(at.into()))?;
             self.view(no, BlockKind::Orphan, ORPHANS, |bytes| {
-                platform.with_group(GroupNo::ORPHANS, |busy| load_block(busy, at, bytes))
+                platform.fill_group(GroupNo::ORPHANS, |busy| load_block(busy, at, bytes))
             })??;
         }
         Err(Errno::Capacity.into())

@@ -187,6 +187,10 @@ impl Platform for Reader<'_> {
         Err(Errno::ReadOnly)
     }
 
+    fn fill_group<R>(&self, _: GroupNo, _: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {
+        Err(Errno::ReadOnly)
+    }
+
     fn claim(
         &self,
         _: GroupNo,

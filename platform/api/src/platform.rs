@@ -246,8 +246,12 @@ pub trait Platform {
 
     // Allocation.
 
-    /// A group's busy bitmaps. EINVAL for a group that is not there.
+    /// A group's busy bitmaps; without words, if nobody ever filled them: thousands can be looked at. EINVAL for a group
+    /// that is not there.
     fn with_group<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno>;
+    /// The same with words to fill, all ones at first: nothing can be claimed of what nobody knows. They may take a
+    /// reserve page; EOVERFLOW if the call has none left.
+    fn fill_group<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno>;
     /// Under the group's lock, lets `find` choose clear bits, sets them busy, and notes the claim (`Take`).
     /// The counters of what is available go down with it. Never takes the last `reserve` of the volume.
     fn claim(

@@ -67,7 +67,7 @@ static u64 *words_of(struct bento_mount *m, struct bk_group *group, u32 map, u32
 	return map ? group->words + m->inode_words : group->words;
 }
 
-s32 bento_group(struct bento_call *call, u32 no, struct bento_lent *lent)
+s32 bento_group(struct bento_call *call, u32 no, bool fill, struct bento_lent *lent)
 {
 	struct bk_call *c = bk_of(call);
 	struct bento_mount *m = c->mount;
@@ -77,7 +77,7 @@ s32 bento_group(struct bento_call *call, u32 no, struct bento_lent *lent)
 	if (!group)
 		return -EINVAL;
 	spin_lock(&group->lock);
-	if (!group->words) {
+	if (!group->words && fill) {
 		struct page *page = bk_spare(c);
 
 		if (!page) {
@@ -90,12 +90,13 @@ s32 bento_group(struct bento_call *call, u32 no, struct bento_lent *lent)
 	}
 	c->group = group;
 	c->group_no = no;
-	lent->loaded = &group->loaded;
-	lent->inodes = words_of(m, group, 0, &count);
-	lent->inode_words = count;
-	lent->blocks = words_of(m, group, 1, &count);
-	lent->block_words = count;
-	lent->hints = group->hints;
+	*lent = (struct bento_lent){ .loaded = &group->loaded, .hints = group->hints };
+	if (group->words) {
+		lent->inodes = words_of(m, group, 0, &count);
+		lent->inode_words = count;
+		lent->blocks = words_of(m, group, 1, &count);
+		lent->block_words = count;
+	}
 	return 0;
 }
 BENTO_EXPORT(bento_group);

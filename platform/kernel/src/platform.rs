@@ -279,7 +279,11 @@ impl Platform for KCall {
     }
 
     fn with_group<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {
-        self.in_group(group, |mut lent| f(busy(&mut lent)))
+        self.in_group(group, false, |mut lent| f(busy(&mut lent)))
+    }
+
+    fn fill_group<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {
+        self.in_group(group, true, |mut lent| f(busy(&mut lent)))
     }
 
     fn claim(
@@ -289,7 +293,7 @@ impl Platform for KCall {
         reserve: u64,
         find: impl FnOnce(&mut Busy<'_>) -> Option<Run>,
     ) -> Result<Option<Run>, Errno> {
-        self.in_group(group, |mut lent| {
+        self.in_group(group, false, |mut lent| {
             let Some(mut run) = find(&mut busy(&mut lent)) else { return Ok(None) };
             // SAFETY: the group is locked; C checks the run, takes it, and notes it.
             match unsafe { c::bento_claim(self.raw(), map as u32, reserve, run.start, &mut run.len) } {
@@ -480,11 +484,11 @@ impl Platform for KCall {
 }
 
 impl KCall {
-    /// Locks a group for as long as the closure takes.
-    fn in_group<R>(&self, group: GroupNo, f: impl FnOnce(c::Lent) -> R) -> Result<R, Errno> {
+    /// Locks a group for as long as the closure takes; to fill it, with words.
+    fn in_group<R>(&self, group: GroupNo, fill: bool, f: impl FnOnce(c::Lent) -> R) -> Result<R, Errno> {
         let mut lent = MaybeUninit::uninit();
         // SAFETY: C fills all of it if it answers 0, and notes the lock in the call.
-        let lent = match unsafe { c::bento_group(self.raw(), group.0, lent.as_mut_ptr()) } {
+        let lent = match unsafe { c::bento_group(self.raw(), group.0, fill, lent.as_mut_ptr()) } {
             0 => unsafe { lent.assume_init() },
             code => return Err(errno(code)),
         };
@@ -498,12 +502,17 @@ impl KCall {
 
 /// The parts of a locked group.
 fn busy(lent: &mut c::Lent) -> Busy<'_> {
-    // SAFETY: C lends four disjoint parts of one group until it is unlocked, which is after the borrow.
+    // SAFETY: C lends four disjoint parts of one group until it is unlocked, which is after the borrow. A group without
+    // words lends none.
     unsafe {
+        let words = |at: *mut u64, count| match count {
+            0 => &mut [][..],
+            count => from_raw_parts_mut(at, count),
+        };
         Busy {
             loaded: &mut *lent.loaded,
-            inodes: from_raw_parts_mut(lent.inodes, lent.inode_words),
-            blocks: from_raw_parts_mut(lent.blocks, lent.block_words),
+            inodes: words(lent.inodes, lent.inode_words),
+            blocks: words(lent.blocks, lent.block_words),
             hint: &mut *lent.hints.cast::<[u32; 2]>(),
         }
     }

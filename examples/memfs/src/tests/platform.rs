@@ -134,6 +134,10 @@ impl Platform for Clock {
         unimplemented!()
     }
 
+    fn fill_group<R>(&self, _group: GroupNo, _f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {
+        unimplemented!()
+    }
+
     fn claim(
         &self,
         _group: GroupNo,

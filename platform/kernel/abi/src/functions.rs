@@ -89,8 +89,8 @@ functions! {
     /// Lets go of the slot.
     fn bento_slot_end(call: *mut Call) -> ();
 
-    /// Locks a group.
-    fn bento_group(call: *mut Call, group: u32, lent: *mut Lent) -> i32;
+    /// Locks a group. One whose words were never filled lends none, unless that is what it is locked for.
+    fn bento_group(call: *mut Call, group: u32, fill: bool, lent: *mut Lent) -> i32;
     /// Lets go of the group.
     fn bento_group_end(call: *mut Call) -> ();
     /// Takes a run of the locked group, as much as the reserve leaves, and notes it: 1, or 0 if there is not enough.

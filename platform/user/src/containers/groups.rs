@@ -6,6 +6,8 @@ use bento_api::{Busy, Errno, GroupNo, Map, Mounted, Run, Totals};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+/// A group, without words until somebody fills them: a volume has thousands that nobody uses.
+#[derive(Default)]
 struct Group {
     loaded: bool,
     inodes: Box<[u64]>,
@@ -14,10 +16,9 @@ struct Group {
 }
 
 impl Group {
-    /// All ones until the file system loads them: nothing can be claimed of what nobody knows.
-    fn unloaded(inodes: u32, blocks: u32) -> Box<Self> {
-        let words = |bits: u32| vec![u64::MAX; bits.div_ceil(64) as usize].into_boxed_slice();
-        Box::new(Self { loaded: false, inodes: words(inodes), blocks: words(blocks), hint: [0; 2] })
+    fn busy(&mut self) -> Busy<'_> {
+        let Self { loaded, inodes, blocks, hint } = self;
+        Busy { loaded, inodes, blocks, hint }
     }
 
     fn words(&mut self, map: Map) -> &mut [u64] {
@@ -29,8 +30,8 @@ impl Group {
 }
 
 pub(super) struct Groups {
-    groups: Vec<Mutex<Option<Box<Group>>>>,
-    orphans: Mutex<Option<Box<Group>>>,
+    groups: Vec<Mutex<Group>>,
+    orphans: Mutex<Group>,
     inodes: u32,
     blocks: u32,
     orphan_slots: u32,
@@ -76,8 +77,8 @@ impl Groups {
     pub(super) fn new(mounted: &Mounted) -> Self {
         let Totals { blocks, inodes, .. } = mounted.totals;
         Self {
-            groups: (0..mounted.groups).map(|_| Mutex::new(None)).collect(),
-            orphans: Mutex::new(None),
+            groups: (0..mounted.groups).map(|_| Mutex::default()).collect(),
+            orphans: Mutex::default(),
             inodes: mounted.inodes_per_group,
             blocks: mounted.blocks_per_group,
             orphan_slots: mounted.orphan_slots,
@@ -90,17 +91,29 @@ impl Groups {
     }
 
     fn with_state<R>(&self, group: GroupNo, f: impl FnOnce(&mut Group) -> R) -> Result<R, Errno> {
-        let (state, inodes, blocks) = match group {
-            GroupNo::ORPHANS => (Some(&self.orphans), 0, self.orphan_slots),
-            GroupNo(no) => (self.groups.get(no as usize), self.inodes, self.blocks),
+        let state = match group {
+            GroupNo::ORPHANS => Some(&self.orphans),
+            GroupNo(no) => self.groups.get(no as usize),
         };
-        let mut state = state.ok_or(Errno::Invalid)?.lock();
-        Ok(f(state.get_or_insert_with(|| Group::unloaded(inodes, blocks))))
+        Ok(f(&mut state.ok_or(Errno::Invalid)?.lock()))
     }
 
     pub(super) fn with<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {
-        self.with_state(group, |Group { loaded, inodes, blocks, hint }| {
-            f(Busy { loaded, inodes, blocks, hint })
+        self.with_state(group, |state| f(state.busy()))
+    }
+
+    /// With words to fill, all ones at first: nothing can be claimed of what nobody knows.
+    pub(super) fn fill<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {
+        let (inodes, blocks) = match group {
+            GroupNo::ORPHANS => (0, self.orphan_slots),
+            _ => (self.inodes, self.blocks),
+        };
+        self.with_state(group, |state| {
+            if state.blocks.is_empty() {
+                let words = |bits: u32| vec![u64::MAX; bits.div_ceil(64) as usize].into_boxed_slice();
+                (state.inodes, state.blocks) = (words(inodes), words(blocks));
+            }
+            f(state.busy())
         })
     }
 
@@ -117,8 +130,7 @@ impl Groups {
             if counter.is_some_and(|counter| counter.load(SeqCst) <= reserve) {
                 return Ok(None);
             }
-            let Group { loaded, inodes, blocks, hint } = state;
-            let Some(mut run) = find(&mut Busy { loaded, inodes, blocks, hint }) else { return Ok(None) };
+            let Some(mut run) = find(&mut state.busy()) else { return Ok(None) };
             if !fits(state.words(map), run) {
                 return Err(Errno::Capacity);
             }

@@ -155,6 +155,10 @@ impl Platform for UserCall {
         self.containers.groups.with(group, f)
     }
 
+    fn fill_group<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {
+        self.containers.groups.fill(group, f)
+    }
+
     fn claim(
         &self,
         group: GroupNo,

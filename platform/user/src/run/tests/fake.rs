@@ -147,7 +147,7 @@ impl Fake {
     fn take<P: Platform>(&self, call: &Call<'_, P>, fill: u8) -> Result<Committed<u64>, Stop> {
         let platform = call.platform;
         begin(call, 1)?;
-        platform.with_group(GroupNo(0), |busy| {
+        platform.fill_group(GroupNo(0), |busy| {
             if !*busy.loaded {
                 busy.blocks.fill(0);
                 *busy.loaded = true;
