@@ -20,6 +20,7 @@ mod inode;
 mod journal;
 mod mount;
 mod op;
+mod summary;
 mod tree;
 mod variant;
 

@@ -7,15 +7,14 @@
 //! The superblock says "clean" only from the end of an unmount, when all is home and flushed, to the begin of the next
 //! mount for writing, which takes the mark away before it writes anything else.
 use crate::format::geometry::{PROVENANCE, SUPERBLOCK};
-use crate::format::group::Summary;
 use crate::format::log::most_copies;
 use crate::format::superblock::{Compat, ErrorRecord, Incompat, RoCompat, State as VolumeState};
-use crate::format::{Corruption, Inode, Superblock, block, orphan};
+use crate::format::{Corruption, Inode, Superblock, orphan};
 use crate::journal::{self, Left, Space};
 use crate::op::{Life, Volume};
 use crate::variant::{Recording, Variant};
 use bento_api::limits::SMALLEST_LOG;
-use bento_api::{BatchSeq, BlockNo, Disk, Errno, GroupNo, Mounted, Time, Totals};
+use bento_api::{BlockNo, Disk, Errno, Mounted, Time, Totals};
 use core::fmt;
 
 /// What a mount is asked for.
@@ -201,19 +200,12 @@ fn write_superblock(disk: &dyn Disk, superblock: &Superblock, space: &mut Space)
     Ok(())
 }
 
-/// Ends a mount: everything is home, so the superblock may say so. `free` answers what is free in a group that was used
-/// since mount, for the summary: advice, so a group that it does not know keeps the old one.
+/// Ends a mount: everything is home, so the superblock may say so.
 ///
 /// # Crash
 /// The mark is written after a flush of everything before it; without the mark the next mount looks into the log.
-pub fn unmount(
-    disk: &dyn Disk,
-    now: Time,
-    space: &mut Space,
-    free: &mut dyn FnMut(GroupNo) -> Option<Summary>,
-) -> Result<(), Failed> {
+pub fn unmount(disk: &dyn Disk, now: Time, space: &mut Space) -> Result<(), Failed> {
     let mut superblock = read_superblock(disk, space)?;
-    write_summary(disk, &superblock, space, free)?;
     disk.flush()?;
     superblock.state.insert(VolumeState::CLEAN);
     superblock.write_time = now.seconds;
@@ -247,39 +239,4 @@ fn has_records(disk: &dyn Disk, superblock: &Superblock, space: &mut Space) -> b
     let record = space.home.get(at..).unwrap_or(&[]);
     let mut inode = Inode::free(0);
     inode.read(record, PROVENANCE, superblock.csum_seed).is_ok_and(|()| !inode.is_free())
-}
-
-#[inline(never)] // as has_records()
-fn write_summary(
-    disk: &dyn Disk,
-    superblock: &Superblock,
-    space: &mut Space,
-    free: &mut dyn FnMut(GroupNo) -> Option<Summary>,
-) -> Result<(), Failed> {
-    let geometry = &superblock.geometry;
-    let mut held: Option<BlockNo> = None;
-    for group in (0..geometry.groups).map(GroupNo) {
-        let (Some(summary), Some((at, place))) = (free(group), geometry.summary_place(group)) else {
-            continue;
-        };
-        if held != Some(at) {
-            flush_summary(disk, superblock, held, space)?;
-            disk.read(at, space.block_mut())?;
-            held = Some(at);
-        }
-        summary.write(space.block_mut(), place);
-    }
-    flush_summary(disk, superblock, held, space)
-}
-
-fn flush_summary(
-    disk: &dyn Disk,
-    superblock: &Superblock,
-    held: Option<BlockNo>,
-    space: &mut Space,
-) -> Result<(), Failed> {
-    let Some(at) = held else { return Ok(()) };
-    block::seal(space.block_mut(), superblock.csum_seed, BatchSeq(0));
-    disk.write(at, space.block_mut())?;
-    Ok(())
 }

@@ -7,8 +7,8 @@ use super::geometry::INODES_PER_BLOCK;
 use super::num::{all_zero, index32, narrow32};
 use super::{Corruption, Geometry};
 use bento_api::{BatchSeq, BlockNo, GroupNo};
+use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, IntoBytes};
 
 raw! {
     /// A group's allocation block.
@@ -185,14 +185,8 @@ impl Summary {
     /// What is free, by bitmaps in which a bit stands for something used.
     pub fn of(inodes: &[u64], blocks: &[u64]) -> Self {
         let free = |words: &[u64]| words.iter().map(|word| word.count_zeros()).sum();
-        let (mut longest, mut run) = (0_u32, 0_u32);
-        for word in blocks {
-            for bit in 0..64 {
-                run = if word >> bit & 1 == 0 { run.saturating_add(1) } else { 0 };
-                longest = longest.max(run);
-            }
-        }
-        Self { free_blocks: free(blocks), free_inodes: free(inodes), class: Self::class_of(longest) }
+        let class = Self::class_of(longest_run(blocks));
+        Self { free_blocks: free(blocks), free_inodes: free(inodes), class }
     }
 
     /// Reads the entry at byte `at` of a summary block, as [`Geometry::summary_place`] says.
@@ -210,13 +204,18 @@ impl Summary {
         Ok(Self { free_blocks, free_inodes, class })
     }
 
-    /// Writes the entry at byte `at` of a summary block.
-    pub fn write(&self, bytes: &mut [u8], at: usize) {
+    /// The entry's bytes.
+    pub fn bytes(&self) -> [u8; 8] {
         let [low, middle, high, _] = self.free_blocks.to_le_bytes();
         let blocks = U32::from_bytes([low, middle, high, self.class]);
-        let raw = RawSummary { blocks, inodes: self.free_inodes.into() };
-        if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..raw.as_bytes().len())) {
-            place.copy_from_slice(raw.as_bytes());
+        zerocopy::transmute!(RawSummary { blocks, inodes: self.free_inodes.into() })
+    }
+
+    /// Writes the entry at byte `at` of a summary block.
+    pub fn write(&self, bytes: &mut [u8], at: usize) {
+        let entry = self.bytes();
+        if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..entry.len())) {
+            place.copy_from_slice(&entry);
         }
     }
 
@@ -224,6 +223,28 @@ impl Summary {
     pub fn class_of(run: u32) -> u8 {
         u8::try_from(u32::BITS.saturating_sub(run.leading_zeros())).unwrap_or(0)
     }
+}
+
+/// The longest run of clear bits.
+fn longest_run(words: &[u64]) -> u32 {
+    let (mut longest, mut run) = (0_u32, 0_u32);
+    for word in words {
+        if *word == 0 {
+            run = run.saturating_add(u64::BITS);
+            continue;
+        }
+        longest = longest.max(run.saturating_add(word.trailing_zeros()));
+        run = word.leading_zeros();
+        // A run inside one word is the longest only while there is none as long as a word.
+        let mut free = if longest < u64::BITS { !word } else { 0 };
+        let mut inside = 0;
+        while free != 0 {
+            free &= free << 1;
+            inside = u32::saturating_add(inside, 1);
+        }
+        longest = longest.max(inside);
+    }
+    longest.max(run)
 }
 
 /// Makes an empty summary block. Not yet sealed.
@@ -234,4 +255,37 @@ pub fn start_summary(bytes: &mut [u8], geometry: &Geometry, index: u64) -> Optio
     let place = BlockNo(geometry.summary_start.0.checked_add(index)?);
     start(bytes, BlockKind::Summary, place, Owner(index));
     Some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_run_is_found_within_words_across_them_and_at_both_ends() {
+        let naive = |words: &[u64]| {
+            let bits = words.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 0));
+            bits.fold((0, 0), |(longest, run): (u32, u32), free| {
+                let run = if free { run + 1 } else { 0 };
+                (longest.max(run), run)
+            })
+            .0
+        };
+        let mut words = [u64::MAX; 5];
+        let mut seed = 1_u64;
+        for _ in 0..2000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            words.rotate_left(1);
+            let [first, ..] = &mut words;
+            *first = match seed >> 57 & 7 {
+                0 => 0,
+                1 => u64::MAX,
+                2 => u64::MAX << (seed >> 40 & 63),
+                3 => u64::MAX >> (seed >> 40 & 63),
+                _ => seed.rotate_left(17) & seed,
+            };
+            assert_eq!(longest_run(&words), naive(&words), "{words:x?}");
+        }
+        assert_eq!(longest_run(&[]), 0);
+    }
 }

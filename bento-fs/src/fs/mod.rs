@@ -17,8 +17,8 @@ use bento_api::envelope::Refused;
 use bento_api::limits::{fits, full_cost};
 use bento_api::{
     Allocate, Attr, Call, Caller, Committed, Cost, Cursor, DirEntry, Emit, Event, Evicted, FileBlock,
-    FileSystem, InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Platform, Rename,
-    Seek, SetAttr, StatFs, Stop, Totals, XattrName, XattrSet,
+    FileSystem, GroupNo, InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Platform,
+    Rename, Seek, SetAttr, StatFs, Stop, Totals, XattrName, XattrSet,
 };
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -178,6 +178,10 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
 
     fn flush_times(&self, call: &mut Call<'_, P>, ino: InodeNo) -> Result<Committed<()>, Stop> {
         self.begin(call, OpKind::Times)?.flush_times(ino)
+    }
+
+    fn summarise(&self, call: &mut Call<'_, P>, from: GroupNo) -> Result<Committed<Option<GroupNo>>, Stop> {
+        self.begin(call, OpKind::Summarise)?.summarise(from)
     }
 
     fn evict(&self, call: &mut Call<'_, P>, ino: InodeNo) -> Result<Committed<Evicted>, Stop> {

@@ -21,13 +21,6 @@ pub struct Space {
     pub(crate) home: Bytes,
 }
 
-impl Space {
-    /// The second block, for those who edit one outside the log.
-    pub(crate) fn block_mut(&mut self) -> &mut Bytes {
-        &mut self.block
-    }
-}
-
 impl Default for Space {
     fn default() -> Self {
         Self { record: [0; BLOCK], block: [0; BLOCK], home: [0; BLOCK] }

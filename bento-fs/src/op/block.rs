@@ -38,18 +38,29 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Err(self.corrupt(Corruption::ExtentRange, no, InodeNo(owner.0)));
         }
         let block = self.pin(no)?;
+        match self.verify(block, kind, no, owner) {
+            Ok(()) => Ok(block),
+            Err(what) => Err(self.corrupt(what, no, InodeNo(owner.0))),
+        }
+    }
+
+    /// Whether a pinned block is what it should be. Its checksum counts once after it was read: a merge leaves an old one.
+    pub(crate) fn verify(
+        &self,
+        block: P::Block,
+        kind: BlockKind,
+        no: BlockNo,
+        owner: Owner,
+    ) -> Result<(), Corruption> {
         let platform = self.platform();
         let seed = self.volume.seed;
-        let checked = if platform.is_verified(block) {
-            platform.read(block, |bytes| Header::check(bytes, kind, no, owner))
+        if platform.is_verified(block) {
+            platform.read(block, |bytes| Header::check(bytes, kind, no, owner))?;
         } else {
-            platform.read(block, |bytes| Header::verify(bytes, seed, kind, no, owner))
-        };
-        match checked {
-            Ok(_) => platform.set_verified(block),
-            Err(what) => return Err(self.corrupt(what, no, InodeNo(owner.0))),
+            platform.read(block, |bytes| Header::verify(bytes, seed, kind, no, owner))?;
         }
-        Ok(block)
+        platform.set_verified(block);
+        Ok(())
     }
 
     fn draft_of(&self, no: BlockNo) -> Option<Draft> {

@@ -1,10 +1,9 @@
 //! Work goes on after a recovery: everything can be used, everything can be removed, and then nothing is missing.
 
-use bento_api::{BLOCK, Disk, FileKind, GroupNo};
+use bento_api::{BLOCK, Disk, FileKind};
 use bento_fs::Space;
 use bento_fs::format::Inode;
 use bento_fs::format::geometry::PROVENANCE;
-use bento_fs::format::group::Summary;
 
 use super::recovered::check;
 use crate::disk::{Image, Recorder};
@@ -95,13 +94,6 @@ fn end(stage: &Stage, base: &Base) -> Result<(), String> {
     if now != new {
         return Err(format!("with everything removed {now:?} is free, of {new:?}"));
     }
-    let mut free = |group: GroupNo| {
-        let (inodes, blocks) = containers.busy(group)?;
-        let clear = |words: &[u64]| words.iter().map(|word| word.count_zeros()).sum();
-        let (free_inodes, free_blocks) = (clear(&inodes), clear(&blocks));
-        Some(Summary { free_blocks, free_inodes, class: Summary::class_of(free_blocks) })
-    };
-    bento_fs::unmount(&*stage.device, MADE, &mut Space::default(), &mut free)
-        .map_err(|why| why.to_string())?;
+    bento_fs::unmount(&*stage.device, MADE, &mut Space::default()).map_err(|why| why.to_string())?;
     check(&*stage.device).map_err(|finding| finding.to_string())
 }

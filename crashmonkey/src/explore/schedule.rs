@@ -77,7 +77,8 @@ impl<'s> Schedule<'s> {
                     self.upgrades.set(self.upgrades.get() + 1);
                     Ok(())
                 }
-                6 => {
+                6 => actor.summarise().await,
+                7 => {
                     self.stage.mount.containers().evict_all();
                     Ok(())
                 }

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bento_api::{BatchSeq, Call, Errno as FsErrno, Event, FileSystem, InodeNo, OpKind, Stop, Then, Wait};
+use bento_api::{
+    BatchSeq, Call, Errno as FsErrno, Event, FileSystem, GroupNo, InodeNo, OpKind, Stop, Then, Wait,
+};
 use bento_user::containers::UserCall;
 use rustix::io::Errno;
 
@@ -176,6 +178,15 @@ impl<'s> Actor<'s> {
                 }
                 Driven::Nothing => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Brings the group summary up to date.
+    pub async fn summarise(&mut self) -> Result<(), Errno> {
+        let mut next = Some(GroupNo(0));
+        while let Some(from) = next {
+            next = self.stepped(OpKind::Summarise, |fs, call| fs.summarise(call, from)).await?.value;
         }
         Ok(())
     }

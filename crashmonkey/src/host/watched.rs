@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bento_api::envelope::Refused;
 use bento_api::{
     Allocate, Attr, Call, Caller, Committed, Corruption, Cost, Cursor, DirEntry, Emit, Event, Evicted,
-    FileBlock, FileSystem, InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Rename,
-    Seek, SetAttr, StatFs, Stop, Totals, XattrName, XattrSet,
+    FileBlock, FileSystem, GroupNo, InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId,
+    Rename, Seek, SetAttr, StatFs, Stop, Totals, XattrName, XattrSet,
 };
 use bento_user::containers::UserCall;
 use bento_user::run::Core;
@@ -151,6 +151,10 @@ impl FileSystem<UserCall> for Watched {
 
     fn flush_times(&self, call: Called<'_, '_>, ino: InodeNo) -> Result<Committed<()>, Stop> {
         self.core.flush_times(call, ino)
+    }
+
+    fn summarise(&self, call: Called<'_, '_>, from: GroupNo) -> Result<Committed<Option<GroupNo>>, Stop> {
+        self.core.summarise(call, from)
     }
 
     fn evict(&self, call: Called<'_, '_>, ino: InodeNo) -> Result<Committed<Evicted>, Stop> {

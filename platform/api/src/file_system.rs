@@ -6,8 +6,8 @@
 use crate::envelope::Refused;
 use crate::limits::Cost;
 use crate::{
-    Attr, BatchSeq, Call, Caller, Corruption, Errno, FileBlock, FileKind, InodeNo, Mapping, Name, OpKind,
-    Placement, PlacementId, Platform, SetAttr, StatFs, Stop, Totals, XattrName,
+    Attr, BatchSeq, Call, Caller, Corruption, Errno, FileBlock, FileKind, GroupNo, InodeNo, Mapping, Name,
+    OpKind, Placement, PlacementId, Platform, SetAttr, StatFs, Stop, Totals, XattrName,
 };
 
 /// The result of an operation that reached the running batch; fsync waits for `batch`. Batch 0 says that nothing
@@ -304,6 +304,16 @@ pub trait FileSystem<P: Platform>: Send + Sync {
     fn trim_past_end(&self, call: &mut Call<'_, P>, ino: InodeNo) -> Result<Committed<bool>, Stop>;
     /// Writes the slot's times to the inode, if they are newer.
     fn flush_times(&self, call: &mut Call<'_, P>, ino: InodeNo) -> Result<Committed<()>, Stop>;
+    /// One step of telling the disk what is free in the groups that were used since mount, from `from` on, so that the
+    /// next mount finds space without reading them; the group to go on with. Advice, for a host to ask for when it
+    /// writes home; what it does not say in time costs the next mount some reads.
+    ///
+    /// # Crash
+    /// Each group has the old advice or the new.
+    fn summarise(&self, call: &mut Call<'_, P>, from: GroupNo) -> Result<Committed<Option<GroupNo>>, Stop> {
+        let _ = (call, from);
+        Ok(Committed::unchanged(None))
+    }
     /// One step of taking away an inode that nobody uses and nothing names.
     ///
     /// # Crash

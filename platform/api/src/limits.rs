@@ -74,10 +74,12 @@ pub enum OpKind {
     Times = 13,
     /// Tells a variant that records of the first write of an open file; costs nothing else.
     FirstWrite = 14,
+    /// One step of telling the disk what is free in the groups.
+    Summarise = 15,
 }
 
 /// Every kind, in order of number.
-pub const OP_KINDS: [OpKind; 15] = [
+pub const OP_KINDS: [OpKind; 16] = [
     OpKind::Read,
     OpKind::Place,
     OpKind::ReadDir,
@@ -93,6 +95,7 @@ pub const OP_KINDS: [OpKind; 15] = [
     OpKind::Evict,
     OpKind::Times,
     OpKind::FirstWrite,
+    OpKind::Summarise,
 ];
 
 /// What an operation takes before the gate.
@@ -152,6 +155,8 @@ pub const fn base_cost(kind: OpKind) -> Cost {
         OpKind::Evict => cost(1 + EXTENTS + ORPHAN + GROUPS, 1 + EXTENTS + ORPHAN + GROUPS + 2),
         OpKind::Times => cost(1, 3),
         OpKind::FirstWrite => cost(0, 2),
+        // one block of the summary
+        OpKind::Summarise => cost(1, 3),
     }
 }
 

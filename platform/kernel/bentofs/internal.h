@@ -443,6 +443,7 @@ int bk_sync(struct bento_mount *m, u64 batch);
 int bk_sync_if(bool wanted, struct bk_call *c);
 int bk_commit(struct bento_mount *m);
 int bk_checkpoint(struct bento_mount *m);
+void bk_summarise(struct bento_mount *m);
 void bk_timer(struct work_struct *work);
 void bk_background_checkpoint(struct work_struct *work);
 

@@ -449,6 +449,29 @@ int bk_checkpoint(struct bento_mount *m)
 	}
 }
 
+/* Brings the group summary up to date, in the next batch. It is advice: that it cannot be written is no error. */
+void bk_summarise(struct bento_mount *m)
+{
+	struct bk_call *c = bk_call_get(m);
+	u64 group = 0;
+
+	do {
+		c->rust.args.at = group;
+		if (bk_run(c, BENTO_OP_SUMMARISE, BENTO_KIND_SUMMARISE))
+			break;
+		group = c->rust.reply.value;
+		cond_resched();
+	} while (c->rust.reply.kind);
+	bk_call_put(c);
+}
+
+/* A checkpoint; what was freed before is known to be free by then, so the summary comes behind it. */
+static void write_home(struct bento_mount *m)
+{
+	if (!bk_checkpoint(m))
+		bk_summarise(m);
+}
+
 /* Commits what nobody asked for, and keeps the log from filling up. */
 void bk_timer(struct work_struct *work)
 {
@@ -462,7 +485,7 @@ void bk_timer(struct work_struct *work)
 		bk_flush_all_times(m);
 		bk_commit(m);
 		if (bk_wants_checkpoint(m))
-			bk_checkpoint(m);
+			write_home(m);
 	}
 	queue_delayed_work(m->work, &m->timer, m->options.commit_seconds * HZ);
 }
@@ -472,5 +495,5 @@ void bk_background_checkpoint(struct work_struct *work)
 	struct bento_mount *m = container_of(work, struct bento_mount, checkpoint);
 
 	if (!check_journal(m) && bk_wants_checkpoint(m))
-		bk_checkpoint(m);
+		write_home(m);
 }

@@ -101,25 +101,6 @@ s32 bento_group(struct bento_call *call, u32 no, bool fill, struct bento_lent *l
 }
 BENTO_EXPORT(bento_group);
 
-/* At an unmount nobody changes the bits any more. */
-s32 bento_disk_group(struct bento_disk *disk, u32 no, struct bento_lent *lent)
-{
-	struct bento_mount *m = disk->mount;
-	struct bk_group *group = no < m->group_count ? &m->groups[no] : NULL;
-	u32 count;
-
-	if (!group || !group->words || !group->loaded)
-		return 0;
-	lent->loaded = &group->loaded;
-	lent->hints = group->hints;
-	lent->inodes = words_of(m, group, 0, &count);
-	lent->inode_words = count;
-	lent->blocks = words_of(m, group, 1, &count);
-	lent->block_words = count;
-	return 1;
-}
-BENTO_EXPORT(bento_disk_group);
-
 void bento_group_end(struct bento_call *call)
 {
 	struct bk_call *c = bk_of(call);

@@ -187,15 +187,26 @@ static int evict_orphans(struct bento_mount *m)
 	return error;
 }
 
+static int write_all_home(struct bento_mount *m)
+{
+	int error;
+
+	do {
+		error = bk_commit(m) ?: bk_checkpoint(m);
+	} while (!error && READ_ONCE(m->count));
+	return error;
+}
+
 /* Writes everything home: whether the log is empty then. Nobody changes anything any more. */
 static bool bring_home(struct bento_mount *m)
 {
 	struct bk_call *c;
-	int error = bk_flush_all_times(m), late;
+	int error = bk_flush_all_times(m), late = write_all_home(m);
 
-	do {
-		late = bk_commit(m) ?: bk_checkpoint(m);
-	} while (!late && READ_ONCE(m->count));
+	if (!late) {
+		bk_summarise(m);
+		late = write_all_home(m);
+	}
 	error = late ?: bk_flush(m) ?: error;
 	if (!error) {
 		c = bk_call_get(m);

@@ -67,8 +67,7 @@ unsafe extern "C" fn mount_volume<V: Variant>(
 unsafe extern "C" fn unmount_volume(_fs: *mut u8, _call: *mut c::Call, at: *mut c::Mounting) -> i32 {
     // SAFETY: as for a mount.
     let (disk, space, now) = unsafe { (Disk::new((*at).disk), &mut *(*at).space.cast::<Space>(), (*at).now) };
-    let mut free = |group| disk.summary(group);
-    unmount(&disk, now, space, &mut free).map_or_else(tell, |()| 0)
+    unmount(&disk, now, space).map_or_else(tell, |()| 0)
 }
 
 /// Says what went wrong; the error number for it.

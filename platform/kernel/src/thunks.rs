@@ -5,8 +5,8 @@ use crate::fault::{Place, reach};
 use crate::platform::KCall;
 use bento_api::{
     Allocate, Attr, BatchSeq, Call, Committed, Cursor, DirEntry, Emit, Errno, Event, Evicted, Few, FileBlock,
-    FileSystem, InodeNo, MapKind, Name, NewNode, PlacementId, Rename, Seek, SetAttr, SetTime, Stop, Then,
-    Totals, Wait, XattrName, XattrSet,
+    FileSystem, GroupNo, InodeNo, MapKind, Name, NewNode, PlacementId, Rename, Seek, SetAttr, SetTime, Stop,
+    Then, Totals, Wait, XattrName, XattrSet,
 };
 use bento_fs::{BentoFs, Variant};
 use bento_kernel_abi as c;
@@ -322,6 +322,13 @@ thunks! {
     }
     flush_times: |fs, call, args, reply| {
         reply.batch = fs.flush_times(call, InodeNo(args.ino))?.batch.0;
+        Ok(())
+    }
+    summarise: |fs, call, args, reply| {
+        let from = u32::try_from(args.at).map_err(|_| Errno::Invalid)?;
+        let done = fs.summarise(call, GroupNo(from))?;
+        (reply.batch, reply.kind) = (done.batch.0, u32::from(done.value.is_some()));
+        reply.value = done.value.map_or(0, |next| next.0.into());
         Ok(())
     }
     first_write: |fs, call, args, reply| {

@@ -8,9 +8,8 @@ use crate::device::{Access, BlockingDisk, Device, FileDevice, Medium, OpenError}
 use crate::mount_table;
 use crate::run::{Background, Mount};
 use crate::versions::{self, Version};
-use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo, OpKind};
+use bento_api::{BlockNo, Bytes, Disk, Errno, OpKind};
 use bento_fs::format::geometry::ROOT;
-use bento_fs::format::group::Summary;
 use bento_fs::format::superblock::ErrorRecord;
 use bento_fs::format::{Corruption, Superblock};
 use bento_fs::{Copy, Failed, Space};
@@ -270,11 +269,8 @@ impl Session {
         if !clean {
             return Ok(());
         }
-        let containers = self.mount.containers();
-        let mut free =
-            |group: GroupNo| containers.busy(group).map(|(inodes, blocks)| Summary::of(&inodes, &blocks));
         let disk = BlockingDisk(&*self.device);
-        bento_fs::unmount(&disk, system_time(), &mut Box::default(), &mut free)
+        bento_fs::unmount(&disk, system_time(), &mut Box::default())
             .map_err(|why| SessionError::Volume { path: self.path.clone(), why })?;
         *closed = true;
         Ok(())

@@ -20,6 +20,7 @@ pub const OPS: &[&str] = &[
     "setattr",
     "trim_past_end",
     "flush_times",
+    "summarise",
     "first_write",
     "evict",
     "orphan",
@@ -159,8 +160,6 @@ functions! {
     fn bento_disk_write(disk: *mut Disk, no: u64, from: *const u8) -> i32;
     /// Flushes.
     fn bento_disk_flush(disk: *mut Disk) -> i32;
-    /// Lends what an unmount may know of a group that was used: 1, or 0 if nobody knows its bits.
-    fn bento_disk_group(disk: *mut Disk, group: u32, lent: *mut Lent) -> i32;
     /// Lays a block over the device, which is only read.
     fn bento_disk_overlay(disk: *mut Disk, no: u64, from: *const u8) -> i32;
 }

@@ -152,6 +152,8 @@ constants! {
     KIND_EVICT = OpKind::Evict as u32;
     /// See `OpKind::Times`.
     KIND_TIMES = OpKind::Times as u32;
+    /// See `OpKind::Summarise`.
+    KIND_SUMMARISE = OpKind::Summarise as u32;
     /// Bytes of a version's text.
     VERSION_BYTES = control::VERSION_BYTES as u32;
     /// See `bento_api::control`.

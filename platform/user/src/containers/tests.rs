@@ -207,6 +207,8 @@ fn claims_go_back_with_the_attempt_and_stay_with_a_placement() {
     let containers = containers(1000);
     let mut call = ready(&containers);
     let group = GroupNo(2);
+    assert_eq!(call.with_group(group, |busy| busy.blocks.len()), Ok(0), "nobody filled it");
+    call.fill_group(group, |_| ()).expect("a group");
     let run = call.claim(group, Map::Blocks, 600, |busy| first_clear(busy, 60)).expect("room");
     assert_eq!(run, Some(Run { start: 3, len: 40 }), "the reserve stays");
     assert_eq!(call.claim(group, Map::Blocks, 600, |_| panic!("nothing is left")), Ok(None));
@@ -233,6 +235,7 @@ fn freed_bits_wait_for_their_batch_or_for_the_tail() {
     let containers = containers(1000);
     let call = ready(&containers);
     let (group, map) = (GroupNo(0), Map::Blocks);
+    call.fill_group(group, |_| ()).expect("a group");
     call.claim(group, map, 0, |busy| first_clear(busy, 10)).expect("room");
     let batch = call.join();
     for (start, logged) in [(3, false), (8, true)] {

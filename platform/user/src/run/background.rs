@@ -1,7 +1,7 @@
 //! The thread that commits what nobody asked to be committed, and writes home before the log is full.
 use super::Mount;
-use crate::containers::Containers;
-use bento_api::Errno;
+use crate::containers::{Containers, UserCall};
+use bento_api::{Errno, GroupNo, OpKind};
 use parking_lot::{Condvar, Mutex};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -79,7 +79,7 @@ fn work(mount: &Weak<Mount>, desk: &Desk, every: Duration) {
         let checkpoint = std::mem::take(&mut orders.checkpoint);
         drop(orders);
         let Some(mount) = mount.upgrade() else { return };
-        let result = if checkpoint { mount.checkpoint() } else { mount.tick() };
+        let result = if checkpoint { mount.write_home() } else { mount.tick() };
         if result.is_err() && mount.containers.is_shut_down() {
             return;
         }
@@ -106,9 +106,25 @@ impl Mount {
         let times = self.flush_all_times(&mut call);
         self.commit()?;
         if self.containers.wants_checkpoint() {
-            self.checkpoint()?;
+            self.write_home()?;
         }
         times
+    }
+
+    /// A checkpoint; then the group summary, in the next batch. What was freed before is known to be free by then.
+    pub(super) fn write_home(&self) -> Result<(), Errno> {
+        self.checkpoint()?;
+        self.summarise(&mut self.call());
+        Ok(())
+    }
+
+    /// Brings the group summary up to date. It is advice: if it cannot be written the next mount reads more.
+    fn summarise(&self, call: &mut UserCall) {
+        let mut next = Some(GroupNo(0));
+        while let Some(from) = next {
+            let step = self.run(call, OpKind::Summarise, |fs, call| fs.summarise(call, from));
+            next = step.ok().and_then(|done| done.value);
+        }
     }
 
     /// Ends a mount: takes nameless inodes away, writes everything home. True if the log is empty, so that a clean
@@ -125,16 +141,23 @@ impl Mount {
             result = result.and(self.evict(&mut call, ino));
         }
         result = result.and(self.flush_all_times(&mut call));
+        self.bring_home()?;
+        self.summarise(&mut call);
         drop(call);
+        self.bring_home()?;
+        let medium = self.containers.medium();
+        medium.flush_through(medium.mark())?;
+        result?;
+        let driver = self.driver.lock();
+        Ok(self.with_core(|fs| fs.is_clean(&driver)))
+    }
+
+    fn bring_home(&self) -> Result<(), Errno> {
         loop {
             self.commit()?;
             self.checkpoint()?;
-            let driver = self.driver.lock();
             if self.containers.running_blocks() == 0 {
-                let medium = self.containers.medium();
-                medium.flush_through(medium.mark())?;
-                result?;
-                return Ok(self.with_core(|fs| fs.is_clean(&driver)));
+                return Ok(());
             }
         }
     }

@@ -125,6 +125,47 @@ fn a_cold_create_on_a_nearly_full_tebibyte_reads_a_handful_of_blocks() {
     }
 }
 
+#[test]
+fn after_a_crash_a_search_for_space_knows_what_the_last_checkpoint_said() {
+    let device = Counting::new(TEBIBYTE);
+    let session = mounted(&device);
+    let mount = session.mount();
+    let mut call = mount.call();
+    let ino = file(mount, &mut call, b"filler");
+    mount.fallocate(&mut call, ino, Allocate::ReserveKeepSize, 0..TEBIBYTE / 2).expect("there is room");
+    mount.commit().expect("commits");
+    mount.write_home().expect("writes home");
+    mount.commit().expect("commits");
+    drop(call);
+    // Nobody unmounts.
+    drop(session);
+    let (read, waits) = cost(&device, WRITE);
+    let summary = 10_922_u64.div_ceil(508);
+    println!("{read} blocks read in {waits} waits");
+    assert!(read <= summary + 10, "{read} blocks read in {waits} waits: 5,000 full groups were looked at");
+}
+
+#[test]
+fn more_full_groups_are_passed_over_than_a_call_can_pin_blocks_of_the_summary() {
+    let groups = 508 * (bento_api::limits::PINS as u64 + 10);
+    let device = Arc::new(Counting { ram: RamDevice::new(512 * groups), read: AtomicU64::new(0) });
+    let options = bento_mkfs::Options { blocks_per_group: Some(512), ..bento_mkfs::Options::new(0) };
+    let plan = bento_mkfs::plan(&options, device.blocks()).expect("fits");
+    bento_mkfs::make(&BlockingDisk(&*device), &plan, &mut |_, _| {}).expect("is made");
+    fill(&device, 99);
+    for work in [CREATE, MKDIR, WRITE] {
+        println!("(blocks read, waits): {:?}", cost(&device, work));
+    }
+    // And where nothing that was read is there at the next attempt.
+    let session = mounted(&device);
+    session.mount().containers().set_always_miss(true);
+    let mut call = session.mount().call();
+    let dir = create(session.mount(), &mut call, ROOT, b"in a hurry", 0o040_755).expect("is made").ino;
+    create(session.mount(), &mut call, dir, b"file", 0o100_644).expect("is made");
+    drop(call);
+    session.close().expect("closes");
+}
+
 /// A cold lookup, create and unlink in a directory of so many names; the mean of some of each.
 fn costs(names: u32) -> [Cost; 3] {
     const TIMES: u64 = 16;
