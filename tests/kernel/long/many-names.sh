@@ -1,7 +1,7 @@
 # A hundred thousand names in one directory.
 . ./lib.sh
 names=${NAMES:-100000}
-check "it mounts" fresh
+check "it mounts" fresh -N $((names + 1000))
 mkdir "$MNT/many"
 cd "$MNT/many" || finish
 start=$SECONDS
