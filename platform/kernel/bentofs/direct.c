@@ -217,10 +217,10 @@ static ssize_t write_part(struct kiocb *iocb, struct iov_iter *from, struct plac
 
 	p->count = 0;
 	p->placement.count = 0;
-	bk_take_room(m, room);
+	bk_take_room(&m->direct_room, room);
 	written = iomap_dio_rw(iocb, from, &place_ops, &write_dio_ops, IOMAP_DIO_FORCE_WAIT, p, 0);
 	error = publish(inode, p, at, written);
-	bk_give_room(m, room);
+	bk_give_room(&m->direct_room, room);
 	/* Somebody may have read the hole meanwhile. */
 	if (written > 0 && mapping->nrpages)
 		invalidate_inode_pages2_range(mapping, at >> PAGE_SHIFT, (at + written - 1) >> PAGE_SHIFT);

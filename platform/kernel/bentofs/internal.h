@@ -131,6 +131,13 @@ struct bk_due {
 	bool homed;
 };
 
+/* How many more placements may be opened, and the line of those who wait for that. */
+struct bk_room {
+	atomic_t left;
+	struct mutex line;
+	wait_queue_head_t made;
+};
+
 /* Blocks chosen for data that is on its way: found by number, and by inode and place in the file. */
 struct bk_placement {
 	struct rb_node node;
@@ -217,10 +224,8 @@ struct bento_mount {
 	spinlock_t placement_lock;
 	struct rb_root placements;
 	struct xarray placement_ids;
-	/* How many more may be opened, and the line of those who wait for that. */
-	atomic_t room;
-	struct mutex room_line;
-	wait_queue_head_t room_made;
+	/* For flights, and for O_DIRECT: who writes so may have to wait for flights first. */
+	struct bk_room room, direct_room;
 
 	/* The running batch. */
 	struct rw_semaphore join;
@@ -401,9 +406,10 @@ int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted);
 void bk_groups_destroy(struct bento_mount *m);
 u32 bk_clear(struct bento_mount *m, u32 group, u32 map, u32 start, u32 length);
 void bk_unclaim(struct bk_call *c, const struct bento_claim *claim);
-bool bk_try_room(struct bento_mount *m, u32 placements);
-void bk_take_room(struct bento_mount *m, u32 placements);
-void bk_give_room(struct bento_mount *m, u32 placements);
+void bk_room_init(struct bk_room *room);
+bool bk_try_room(struct bk_room *room, u32 placements);
+void bk_take_room(struct bk_room *room, u32 placements);
+void bk_give_room(struct bk_room *room, u32 placements);
 u32 bk_opening_begin(struct bk_call *c);
 void bk_opening_end(struct bk_call *c, u32 id, int error);
 void bk_forget_placement(struct bento_mount *m, u32 id);

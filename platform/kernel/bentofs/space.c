@@ -4,7 +4,7 @@
 
 #include "internal.h"
 
-/* Open placements of a mount. Who writes back takes room for all that he may open, and waits for it with none open. */
+/* Open placements of a mount, in each way to write. Who writes back takes room for all that he may open, and waits for it with none open. */
 #define PLACEMENTS_MOST 8192
 
 int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
@@ -20,7 +20,6 @@ int bk_groups_init(struct bento_mount *m, const struct bento_mounted *mounted)
 		return -EINVAL;
 	atomic64_set(&m->available[0], mounted->totals.inodes);
 	atomic64_set(&m->available[1], mounted->totals.blocks);
-	atomic_set(&m->room, PLACEMENTS_MOST);
 	/* Who turns from reading to writing knows the groups. */
 	if (m->groups)
 		return 0;
@@ -201,30 +200,37 @@ BENTO_EXPORT(bento_available);
 
 /* Placements. */
 
-bool bk_try_room(struct bento_mount *m, u32 placements)
+void bk_room_init(struct bk_room *room)
 {
-	int room = atomic_read(&m->room);
+	atomic_set(&room->left, PLACEMENTS_MOST);
+	mutex_init(&room->line);
+	init_waitqueue_head(&room->made);
+}
+
+bool bk_try_room(struct bk_room *room, u32 placements)
+{
+	int left = atomic_read(&room->left);
 
 	do {
-		if (room < (int)placements)
+		if (left < (int)placements)
 			return false;
-	} while (!atomic_try_cmpxchg(&m->room, &room, room - placements));
+	} while (!atomic_try_cmpxchg(&room->left, &left, left - placements));
 	return true;
 }
 
 /* Waits until so many placements may be opened. What is open lands without the caller: he has none open. */
-void bk_take_room(struct bento_mount *m, u32 placements)
+void bk_take_room(struct bk_room *room, u32 placements)
 {
-	mutex_lock(&m->room_line);
-	wait_event(m->room_made, bk_try_room(m, placements));
-	mutex_unlock(&m->room_line);
+	mutex_lock(&room->line);
+	wait_event(room->made, bk_try_room(room, placements));
+	mutex_unlock(&room->line);
 }
 
-void bk_give_room(struct bento_mount *m, u32 placements)
+void bk_give_room(struct bk_room *room, u32 placements)
 {
-	atomic_add(placements, &m->room);
-	if (wq_has_sleeper(&m->room_made))
-		wake_up_all(&m->room_made);
+	atomic_add(placements, &room->left);
+	if (wq_has_sleeper(&room->made))
+		wake_up_all(&room->made);
 }
 
 /* Gets ready what an entry may turn into a placement; outside the gate, since memory may have to be waited for. */

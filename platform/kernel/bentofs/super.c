@@ -76,7 +76,6 @@ static struct bento_mount *mount_new(struct super_block *sb, const struct bk_opt
 	mutex_init(&m->rename);
 	init_rwsem(&m->join);
 	mutex_init(&m->settling);
-	mutex_init(&m->room_line);
 	mutex_init(&m->line);
 	mutex_init(&m->driving);
 	mutex_init(&m->journal_lock);
@@ -93,7 +92,8 @@ static struct bento_mount *mount_new(struct super_block *sb, const struct bk_opt
 	INIT_DELAYED_WORK(&m->timer, bk_timer);
 	INIT_WORK(&m->checkpoint, bk_background_checkpoint);
 	init_waitqueue_head(&m->completed);
-	init_waitqueue_head(&m->room_made);
+	bk_room_init(&m->room);
+	bk_room_init(&m->direct_room);
 	m->cache_most = min_t(unsigned long, totalram_pages() / 8, 1 << (30 - PAGE_SHIFT));
 	if (bk_gate_init(&m->gate)) {
 		kvfree(m);

@@ -313,7 +313,7 @@ static void land(struct flight *flight)
 		mutex_lock(&f->publishing);
 		error = publish_all(flight);
 		mutex_unlock(&f->publishing);
-		bk_give_room(bk_mount_of(flight->inode), flight->placed_count);
+		bk_give_room(&bk_mount_of(flight->inode)->room, flight->placed_count);
 	}
 	end_flight(flight, error);
 }
@@ -517,11 +517,11 @@ static void take_room(struct writer *w, u32 placements)
 {
 	struct bento_mount *m = bk_mount_of(w->inode);
 
-	if (bk_try_room(m, placements))
+	if (bk_try_room(&m->room, placements))
 		return;
 	while (w->flying_count)
 		land_first(w);
-	bk_take_room(m, placements);
+	bk_take_room(&m->room, placements);
 }
 
 /* Sends a flight off. */
@@ -558,7 +558,7 @@ static void take_off(struct writer *w)
 	}
 	blk_finish_plug(&plug);
 	bk_call_put(c);
-	bk_give_room(m, flight->count - flight->placed_count);
+	bk_give_room(&m->room, flight->count - flight->placed_count);
 	if (flight->size > READ_ONCE(file_of(w->inode)->disk_size) ||
 	    READ_ONCE(file_of(w->inode)->pending_size) > READ_ONCE(file_of(w->inode)->disk_size))
 		flight->publishes = true;
