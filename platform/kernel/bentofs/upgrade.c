@@ -64,7 +64,7 @@ static const char *obstacle(struct bento_mount *m)
 	return NULL;
 }
 
-/* One question to a version, while nobody is inside. */
+/* One question to a version: what it knows does not change while it serves. */
 static int ask(struct upgrade *up, const void *fn, void *fs, const char *panicked)
 {
 	long result = bk_guarded(up->call, fn, fs, &up->handover);
@@ -76,14 +76,21 @@ static int ask(struct upgrade *up, const void *fn, void *fs, const char *panicke
 	return refuse(up, (const char *)up->handover.reason);
 }
 
-/* The change itself. */
-static int replace(struct upgrade *up)
+/* What the old version knows, as the new one takes it: beside it, so that nothing has changed yet. */
+static int hand_over(struct upgrade *up)
 {
 	struct bento_mount *m = up->mount;
 	int error = ask(up, m->type->reg->export, m->fs, "the old version panicked when it was to hand over");
 
-	if (!error)
-		error = ask(up, up->to->reg->import, up->fs, "the new version panicked when it was to take over");
+	return error ?: ask(up, up->to->reg->import, up->fs, "the new version panicked when it was to take over");
+}
+
+/* The change itself. */
+static int replace(struct upgrade *up)
+{
+	struct bento_mount *m = up->mount;
+	int error = hand_over(up);
+
 	if (error)
 		return error;
 	memcpy(m->fs, up->fs, sizeof(m->fs));
@@ -97,8 +104,16 @@ static int swap_code(struct upgrade *up)
 {
 	struct bento_mount *m = up->mount;
 	u64 started = ktime_get_ns();
-	int error = -EBUSY, tries;
+	int error, tries;
 
+	/*
+	 * Once for practice, while all goes on: code that never ran is not in any cache, and who refuses does so without
+	 * keeping anybody out.
+	 */
+	error = hand_over(up);
+	if (error)
+		return error;
+	error = -EBUSY;
 	bk_gate_get_ready(&m->gate);
 	for (tries = 0; tries < TRIES; tries++) {
 		u64 closing, pause;
