@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: one image from mkfs to fsck, with an upgrade and a killed server between.
+//! `cargo xtask demo`: one image from mkfs to fsck, with upgrades and a killed server between; or, in a guest, with the
+//! power cut twice, the second time with the server in userspace to recover, and then the other way round.
 
 use crate::bench::worker::settle;
 use crate::build::{self, Bento, in_guest};
@@ -32,11 +33,15 @@ pub struct Options {
     part: Option<Part>,
 }
 
-/// A guest lives twice.
+/// The lives of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    UntilPowerCut,
-    AfterPowerCut,
+    /// Makes the volume, works on it, loses the power.
+    Work,
+    /// Recovers, looks, works again, loses the power again.
+    Recover,
+    /// Recovers what a killed server left, and comes to the end.
+    End,
 }
 
 impl Options {
@@ -46,14 +51,19 @@ impl Options {
 
     /// Files of a generated tree, if it is to be one: a guest has no crates, and takes its time.
     fn files(&self) -> Option<usize> {
-        self.files.or(in_guest().then_some(1_000))
+        self.files.or(in_guest().then_some(FILES_IN_A_GUEST))
     }
 }
 
 const IMAGE_SIZE: u64 = 2 << 30;
+const FILES_IN_A_GUEST: usize = 1_000;
 const TREE: &str = "tree";
 const CLONE: &str = "clone";
+const RECORDED: &str = "recorded";
 
+const MOUNTED_AGAIN: &str = "mounted again; the journal was replayed";
+/// Where writes are cut off, each time in a directory of its own.
+const IN_FLIGHT: &str = "in-flight";
 /// What a guest prints when its power is to be cut.
 const CUT: &str = "in the middle of writes: now the power goes";
 
@@ -83,7 +93,7 @@ struct Sources {
 /// `cargo xtask demo`.
 pub fn run(options: &Options) -> Result<()> {
     if let Some(kernel) = options.kernel {
-        return around_a_guest(kernel);
+        return around_a_guest(kernel, options.files);
     }
     let system = options.system();
     let programs = peers::programs(system)?;
@@ -95,24 +105,32 @@ pub fn run(options: &Options) -> Result<()> {
         .step("made a tree to unpack and a git bundle to clone", || sources(place.path(), options.files()))?;
     let disk = inside::disk();
     let shape = Shape { place: place.path(), size: IMAGE_SIZE, device: disk.as_deref(), options: "" };
-    if options.part == Some(Part::AfterPowerCut) {
-        let volume = story
-            .step("mounted again; the journal was replayed", || Volume::open(system, &programs, &shape))?;
-        return finish(&story, volume, &sources, &programs, system);
+    if let Some(Part::Recover | Part::End) = options.part {
+        let volume = story.step(MOUNTED_AGAIN, || Volume::open(system, &programs, &shape))?;
+        if options.part == Some(Part::End) {
+            return finish(&story, volume, &sources, &programs);
+        }
+        verify(&story, volume.dir(), &sources)?;
+        provenance(&story, &programs, volume.dir())?;
+        return wait_for_the_end(volume.dir());
     }
     let mut volume =
-        story.step("made a 2 GiB image and mounted it", || Volume::create(system, &programs, &shape))?;
+        story.step("made a 2 GiB volume and mounted it", || Volume::create(system, &programs, &shape))?;
     work(&story, &volume, &sources, &programs, system)?;
-    story.step("made it durable (fsync of the root directory)", || settle(volume.dir()))?;
-    if options.part == Some(Part::UntilPowerCut) {
+    story.step("made it durable (syncfs)", || settle(volume.dir()))?;
+    if options.part == Some(Part::Work) {
         return wait_for_the_end(volume.dir());
     }
     crash(&story, &mut volume)?;
-    finish(&story, volume, &sources, &programs, system)
+    story.step(MOUNTED_AGAIN, || volume.mount())?;
+    finish(&story, volume, &sources, &programs)
 }
 
-/// One disk, two lives of the guest; between them the power goes.
-fn around_a_guest(kernel: Kernel) -> Result<()> {
+/// One disk, three lives of the guest, and a server in userspace before the last of them. Between them the power goes, and
+/// the server is killed: each takes over what the one before left in its log.
+fn around_a_guest(kernel: Kernel, files: Option<usize>) -> Result<()> {
+    setup::become_root("mounting")?;
+    setup::need(&[setup::MOUNT, setup::FILES])?;
     let place = Scratch::new("demo-", &build::own_dir("demo")?)?;
     let disk = place.path().join("disk");
     fs::File::create(&disk)?.set_len(IMAGE_SIZE)?;
@@ -129,23 +147,34 @@ fn around_a_guest(kernel: Kernel) -> Result<()> {
         arguments
     };
     guest.power_cut = Some(CUT.to_string());
-    inside::run(kernel, &arguments("until-power-cut"), &guest)?;
+    println!("-- a machine with kernel {}, and a disk", kernel.name());
+    inside::run(kernel, &arguments("work"), &guest)?;
+    println!("-- the machine starts again, with the same disk");
+    inside::run(kernel, &arguments("recover"), &guest)?;
+    println!("-- the same disk, in userspace");
+    in_userspace(place.path(), &disk, files)?;
     guest.power_cut = None;
-    println!("the machine starts again");
-    inside::run(kernel, &arguments("after-power-cut"), &guest)
+    println!("-- the machine starts again");
+    inside::run(kernel, &arguments("end"), &guest)
+}
+
+/// Recovers over FUSE what a kernel left, looks at all of it, and is killed in the middle of writes.
+fn in_userspace(place: &Path, disk: &Path, files: Option<usize>) -> Result<()> {
+    let story = Story;
+    let sources = sources(place, Some(files.unwrap_or(FILES_IN_A_GUEST)))?;
+    let programs = peers::programs(System::Bento)?;
+    let shape = Shape { place, size: IMAGE_SIZE, device: Some(disk), options: "" };
+    let mut volume = story.step(MOUNTED_AGAIN, || Volume::open(System::Bento, &programs, &shape))?;
+    verify(&story, volume.dir(), &sources)?;
+    provenance(&story, &programs, volume.dir())?;
+    crash(&story, &mut volume)
 }
 
 /// Reads all of it back, then deletes, unmounts, checks.
-fn finish(
-    story: &Story,
-    mut volume: Volume,
-    sources: &Sources,
-    programs: &Programs,
-    system: System,
-) -> Result<()> {
+fn finish(story: &Story, mut volume: Volume, sources: &Sources, programs: &Programs) -> Result<()> {
     verify(story, volume.dir(), sources)?;
-    if let (Programs::Bento(bento), System::BentoKernel) = (programs, system) {
-        provenance(story, bento, volume.dir())?;
+    if in_guest() {
+        provenance(story, programs, volume.dir())?;
     }
     story.step("deleted the tree", || Ok(fs::remove_dir_all(volume.dir().join(TREE))?))?;
     story.step("unmounted", || volume.unmount())?;
@@ -154,26 +183,16 @@ fn finish(
     Ok(())
 }
 
-/// Asks where a file of the clone comes from.
-fn provenance(story: &Story, bento: &Bento, dir: &Path) -> Result<()> {
-    if !has_provenance() {
-        println!("            this build has no bento_prov: nobody to ask where a file comes from");
-        return Ok(());
-    }
-    let file = dir.join(CLONE).join(".git/HEAD");
-    let told = story.step("asked why a file of the clone is there", || {
-        let output = bento.command("bento").args(["prov", "why"]).arg(&file).output()?;
+/// Asks where a file comes from that was written while the version that records served.
+fn provenance(story: &Story, programs: &Programs, dir: &Path) -> Result<()> {
+    let Programs::Bento(bento) = programs else { return Ok(()) };
+    let told = story.step("asked why a file is there that bento-prov saw being made", || {
+        let output = bento.command("bento").args(["prov", "why"]).arg(dir.join(RECORDED)).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     })?;
     told.lines().take(8).for_each(|line| println!("              | {line}"));
     Ok(())
-}
-
-/// Whether the module that records provenance is loaded, or can be.
-fn has_provenance() -> bool {
-    let load = Command::new("modprobe").arg("bento_prov").stderr(std::process::Stdio::null()).status();
-    load.is_ok_and(|status| status.success())
 }
 
 /// A tar file of a tree, and a bundle of this repository, or of the tree where there is none.
@@ -233,9 +252,7 @@ fn work(
     let dir = volume.dir();
     let upgrades = std::thread::scope(|scope| -> Result<Vec<Duration>> {
         let upgrader = match programs {
-            Programs::Bento(bento) if system == System::Bento || has_provenance() => {
-                Some(scope.spawn(|| upgrade_while(bento, dir, &busy, system)))
-            }
+            Programs::Bento(bento) => Some(scope.spawn(|| upgrade_while(bento, dir, &busy, system))),
             _ => None,
         };
         let load = load(story, dir, sources);
@@ -248,6 +265,10 @@ fn work(
     })?;
     if let Some(longest) = upgrades.iter().max() {
         story.line(&format!("the longest of {} upgrades of the core meanwhile", upgrades.len()), *longest);
+    }
+    if system == System::BentoKernel {
+        // The last upgrade was to bento-prov.
+        fs::copy(dir.join(CLONE).join(".git/HEAD"), dir.join(RECORDED))?;
     }
     Ok(())
 }
@@ -283,10 +304,18 @@ fn upgrade_while(bento: &Bento, dir: &Path, busy: &AtomicBool, system: System) -
     }
 }
 
-/// Kills the server in the middle of further, undurable work, and mounts again.
-fn crash(story: &Story, volume: &mut Volume) -> Result<()> {
-    let scratch = volume.dir().join("in-flight");
+/// A directory for writes that are cut off.
+fn in_flight(dir: &Path) -> Result<PathBuf> {
+    let all = dir.join(IN_FLIGHT);
+    fs::create_dir_all(&all)?;
+    let scratch = all.join(fs::read_dir(&all)?.count().to_string());
     fs::create_dir(&scratch)?;
+    Ok(scratch)
+}
+
+/// Kills the server in the middle of further, undurable work.
+fn crash(story: &Story, volume: &mut Volume) -> Result<()> {
+    let scratch = in_flight(volume.dir())?;
     let started = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| write_until_cut_off(&scratch, &started));
@@ -295,14 +324,12 @@ fn crash(story: &Story, volume: &mut Volume) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(30));
         story.step("killed the server (SIGKILL) in the middle of writes", || volume.kill_server())
-    })?;
-    story.step("mounted again; the journal was replayed", || volume.mount())
+    })
 }
 
 /// Writes until nobody is there any more.
 fn wait_for_the_end(dir: &Path) -> Result<()> {
-    let scratch = dir.join("in-flight");
-    fs::create_dir(&scratch)?;
+    let scratch = in_flight(dir)?;
     let started = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| write_until_cut_off(&scratch, &started));
