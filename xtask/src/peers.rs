@@ -166,7 +166,8 @@ impl<'a> Volume<'a> {
     fn make_file_system(&self) -> Result<()> {
         match self.programs {
             Programs::Bento(bento) => {
-                setup::quiet(bento.command("mkfs.bento").args(["-q", "-f"]).arg(&self.image))
+                // Zeroing all of a large disk of user-mode Linux would allocate all of its file.
+                setup::quiet(bento.command("mkfs.bento").args(["-q", "-f", "-K"]).arg(&self.image))
             }
             Programs::Memfs(_) => Ok(()),
             Programs::Native => {
