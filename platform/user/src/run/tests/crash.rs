@@ -89,7 +89,7 @@ fn cut_under_load(seed: u64, cache_bytes: u64) {
     assert_eq!(mount.containers().totals().blocks, available, "and so do the totals, when nothing waits");
 }
 
-/// The header of a record is written last, so a prefix of the writes holds it only with all its copies.
+/// A record is one request, or its header is in the last of two, so a prefix of them holds the header only with all copies.
 fn check_prefix(image: std::collections::BTreeMap<u64, Box<bento_api::Bytes>>, acknowledged: &[u64]) {
     check(&Arc::new(Volatile::of(image)), acknowledged);
 }

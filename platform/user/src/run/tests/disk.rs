@@ -13,8 +13,8 @@ type Image = BTreeMap<u64, Box<Bytes>>;
 struct Contents {
     now: Image,
     durable: Image,
-    /// Written since the last flush, in order.
-    volatile: Vec<(u64, Box<Bytes>)>,
+    /// Requests to write since the last flush, in order.
+    volatile: Vec<Vec<(u64, Box<Bytes>)>>,
 }
 
 /// Blocks in memory; what was not flushed may be lost.
@@ -32,11 +32,11 @@ impl Volatile {
         Self { contents: Mutex::new(contents), ..Self::default() }
     }
 
-    /// What is left after a power cut now; `keep` chooses among what was not flushed.
+    /// What is left after a power cut now; `keep` chooses among the requests that were not flushed.
     pub(super) fn cut(&self, mut keep: impl FnMut() -> bool) -> Image {
         let Contents { durable, volatile, .. } = self.contents.lock().clone();
         let mut image = durable;
-        image.extend(volatile.into_iter().filter(|_| keep()));
+        image.extend(volatile.into_iter().filter(|_| keep()).flatten());
         image
     }
 
@@ -71,6 +71,7 @@ impl Device for Volatile {
         }
         let bytes: Vec<u8> = from.iter().flat_map(|slice| slice.iter().copied()).collect();
         let Contents { now, volatile, .. } = &mut *self.contents.lock();
+        let mut written = Vec::new();
         let mut rest = &bytes[..];
         let mut at = offset;
         while !rest.is_empty() {
@@ -78,9 +79,10 @@ impl Device for Volatile {
             let (piece, behind) = rest.split_at(rest.len().min(BLOCK - within));
             let block = now.entry(no).or_insert_with(|| Box::new([0; BLOCK]));
             block[within..within + piece.len()].copy_from_slice(piece);
-            volatile.push((no, block.clone()));
+            written.push((no, block.clone()));
             (rest, at) = (behind, at + piece.len() as u64);
         }
+        volatile.push(written);
         Ok(())
     }
 
@@ -88,7 +90,7 @@ impl Device for Volatile {
         self.sleep();
         let mut contents = self.contents.lock();
         let volatile = std::mem::take(&mut contents.volatile);
-        contents.durable.extend(volatile);
+        contents.durable.extend(volatile.into_iter().flatten());
         Ok(())
     }
 }
