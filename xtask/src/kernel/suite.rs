@@ -32,6 +32,9 @@ pub struct Options {
     /// Processors
     #[arg(long, default_value_t = 2)]
     cpus: u32,
+    /// Let time pass by instructions: one processor, in QEMU
+    #[arg(long)]
+    instruction_clock: bool,
     /// Memory in MiB
     #[arg(long, default_value_t = 1024)]
     memory: u32,
@@ -100,10 +103,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         memory: options.memory,
         disks: vec![options.disk.clone(); 2],
         files: Some(files.path().to_path_buf()),
+        instruction_clock: options.instruction_clock,
         timeout: options.limit * (wanted.len() as u64 + 1),
         ..Guest::for_command(&line)
     };
-    Ok(run::boot(options.on, &guest, options.cpus)?.exit_code())
+    let cpus = if options.instruction_clock { 1 } else { options.cpus };
+    Ok(run::boot(options.on, &guest, cpus)?.exit_code())
 }
 
 /// A variable and its value, as env(1) takes them.
