@@ -5,8 +5,6 @@
 
 use super::Options as Common;
 use crate::board::{Counts, spinner};
-use crate::kernel::tree::Kernel;
-use crate::kernel::{inside, userland};
 use crate::peers::{Programs, System};
 use crate::scratch::Scratch;
 use crate::{build, install, setup};
@@ -125,13 +123,10 @@ struct Ended {
     reason: String,
 }
 
-/// Where results are kept, in the directory of a run.
-const RECORD: &str = "results.tsv";
-
 type Table = BTreeMap<String, Ended>;
 
-/// The tree that was named.
-fn tree(own: &Options) -> Result<PathBuf> {
+/// Runs the tests.
+pub fn run(own: &Options, common: &Common, programs: &Programs) -> Result<Counts> {
     let named = own.tree.clone().or_else(|| std::env::var_os("XFSTESTS").map(PathBuf::from));
     let Some(tree) = named else {
         bail!(
@@ -139,49 +134,16 @@ fn tree(own: &Options) -> Result<PathBuf> {
              git.kernel.org/pub/scm/fs/xfs/xfstests-dev.git"
         );
     };
-    let tree = fs::canonicalize(&tree).with_context(|| tree.display().to_string())?;
-    if !tree.join("check").is_file() {
-        bail!("{} is no tree of xfstests: it has no `check`", tree.display());
-    }
-    Ok(tree)
-}
-
-/// Runs the tests in a guest, whose user land has the tree, built there.
-pub fn in_guest(own: &Options, memory: u32, kernel: Kernel) -> Result<()> {
-    let results = build::own_dir("xfstests")?.join(kernel.name());
-    let record = results.join(RECORD);
-    let guest = inside::Guest {
-        memory,
-        disks: vec![format!("{}G", own.gibibytes); 2],
-        programs: if own.resume && record.is_file() { vec![record] } else { Vec::new() },
-        userland: Some(userland::with_tree("xfstests", &tree(own)?, PACKAGES, "6G")?),
-        out: Some(results),
-        seconds: own.limit + 900,
-        ..inside::Guest::default()
-    };
-    let mut arguments = inside::own_arguments(&["--kernel", "--memory", "--tree"]);
-    arguments.extend(["--tree".into(), "/xfstests".into()]);
-    inside::run(kernel, &arguments, &guest)
-}
-
-/// Runs the tests.
-pub fn run(own: &Options, common: &Common, programs: &Programs) -> Result<Counts> {
     setup::become_root("xfstests")?;
-    let tree = tree(own)?;
-    build_tree(&tree)?;
+    let tree = fs::canonicalize(&tree).with_context(|| tree.display().to_string())?;
+    prepare_tree(&tree)?;
     users()?;
-    let results = if build::in_guest() {
-        // The machine around the guest gets it.
-        PathBuf::from("/out")
-    } else {
-        build::own_dir("xfstests")?.join(common.system().name())
-    };
+    let results = build::own_dir("xfstests")?.join(common.system().name());
     fs::create_dir_all(&results)?;
     let bench = Bench::set_up(own, common, programs, &results)?;
     let list = wanted(own, &tree)?;
-    let record = results.join(RECORD);
-    let earlier = if build::in_guest() { build::guest_program(RECORD) } else { record.clone() };
-    let mut table = if own.resume { load(&earlier)? } else { Table::new() };
+    let record = results.join("results.tsv");
+    let mut table = if own.resume { load(&record)? } else { Table::new() };
     let start = Instant::now();
     let bar = spinner("xfstests");
     for (number, test) in list.iter().enumerate() {
@@ -201,7 +163,10 @@ pub fn run(own: &Options, common: &Common, programs: &Programs) -> Result<Counts
     Ok(summary(&table, &record))
 }
 
-fn build_tree(tree: &Path) -> Result<()> {
+fn prepare_tree(tree: &Path) -> Result<()> {
+    if !tree.join("check").is_file() {
+        bail!("{} is no tree of xfstests: it has no `check`", tree.display());
+    }
     if tree.join("ltp/fsstress").is_file() {
         return Ok(());
     }
@@ -251,11 +216,10 @@ fn wanted(own: &Options, tree: &Path) -> Result<Vec<String>> {
     Ok(list)
 }
 
-/// Two devices, two mount points, and the suite's configuration.
+/// Two loop devices, two mount points, and the suite's configuration.
 struct Bench {
     place: Scratch,
     devices: Vec<String>,
-    loops: Vec<String>,
     config: PathBuf,
     results: PathBuf,
 }
@@ -267,23 +231,18 @@ impl Bench {
                 install::ensure(bento)?;
                 ("fuse.bento", "-o allow_other,default_permissions,suid,dev", "-f")
             }
-            (System::BentoKernel, _) => ("bento", "", "-f"),
             (System::Ext4Ordered, _) => ("ext4", "-o acl,user_xattr", "-F"),
             _ => bail!("xfstests runs on bento and on ext4-ordered"),
         };
         let place = Scratch::new("bento-xfstests-", &common.place)?;
         let mut bench = Bench {
-            devices: inside::disks().iter().map(|disk| disk.display().to_string()).collect(),
-            loops: Vec::new(),
+            devices: Vec::new(),
             config: results.join("local.config"),
             results: results.to_path_buf(),
             place,
         };
         for name in ["test", "scratch"] {
             fs::create_dir(bench.mount_point(name))?;
-            if build::in_guest() {
-                continue;
-            }
             let image = bench.place.path().join(name).with_extension("img");
             File::create(&image)?.set_len(own.gibibytes << 30)?;
             let output = Command::new("losetup").args(["-f", "--show"]).arg(&image).output()?;
@@ -291,14 +250,10 @@ impl Bench {
             if !output.status.success() || device.is_empty() {
                 bail!("losetup: {}", String::from_utf8_lossy(&output.stderr).trim());
             }
-            bench.devices.push(device.clone());
-            bench.loops.push(device);
+            bench.devices.push(device);
         }
         fs::write(results.join("overrides"), OVERRIDES)?;
-        fs::write(
-            &bench.config,
-            bench.configuration(kind, mount, make, common.system() != System::Ext4Ordered),
-        )?;
+        fs::write(&bench.config, bench.configuration(kind, mount, make, common.system() == System::Bento))?;
         let mut mkfs = Command::new("mkfs");
         setup::quiet(mkfs.args(["-t", kind, make]).args(bench.devices.first()))?;
         Ok(bench)
@@ -314,9 +269,7 @@ impl Bench {
         for ((device, dir, name), path) in sides.iter().zip(&self.devices) {
             let _ = writeln!(text, "export {device}={path} {dir}={}", self.mount_point(name).display());
         }
-        if !mount.is_empty() {
-            let _ = writeln!(text, "export MOUNT_OPTIONS=\"{mount}\" TEST_FS_MOUNT_OPTS=\"{mount}\"");
-        }
+        let _ = writeln!(text, "export MOUNT_OPTIONS=\"{mount}\" TEST_FS_MOUNT_OPTS=\"{mount}\"");
         let _ = writeln!(text, "export MKFS_OPTIONS=\"{make}\" RECREATE_TEST_DEV=false");
         let _ = writeln!(text, "export RESULT_BASE={}", self.results.join("output").display());
         if overrides {
@@ -385,7 +338,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         self.tidy();
-        for device in &self.loops {
+        for device in &self.devices {
             let _ = Command::new("losetup").args(["-d", device]).status();
         }
     }

@@ -19,5 +19,5 @@ pub mod suite;
 mod toolbox;
 pub mod tree;
 mod uml;
-pub mod userland;
+mod userland;
 mod verdict;
