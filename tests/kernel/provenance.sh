@@ -36,21 +36,21 @@ mapped_write() { fio --name=mapped --filename="$1" --ioengine=mmap --rw=write --
 make "$DEV"
 check "a mount that records from its start" attach "$DEV" "$MNT" prov
 check "it shows" grep -q " $MNT bento .*,prov" /proc/mounts
-mkdir "$MNT/work" && chmod 777 "$MNT/work"
+mkdir "$MNT/desk" && chmod 777 "$MNT/desk"
 
 # One of each, by a process that is known.
-sh -c 'echo $$ >/tmp/pid; cut -d" " -f22 /proc/$$/stat >/tmp/start; : >"$1"' sh "$MNT/work/made"
-check "a create names the process" [ "$(told pid create "$MNT/work/made")" = "$(cat /tmp/pid)" ]
-check "when it started" [ "$(told start create "$MNT/work/made")" = "$(cat /tmp/start)" ]
-check "what it is called" [ "$(told command create "$MNT/work/made")" = sh ]
-check "in which life of the machine" [ "$(told boot create "$MNT/work/made")" = "$(cat /proc/sys/kernel/random/boot_id)" ]
-check "another user makes one" setpriv --reuid 1000 --clear-groups touch "$MNT/work/theirs"
-check "and is named" [ "$(told uid create "$MNT/work/theirs")" = 1000 ]
+sh -c 'echo $$ >/tmp/pid; cut -d" " -f22 /proc/$$/stat >/tmp/start; : >"$1"' sh "$MNT/desk/made"
+check "a create names the process" [ "$(told pid create "$MNT/desk/made")" = "$(cat /tmp/pid)" ]
+check "when it started" [ "$(told start create "$MNT/desk/made")" = "$(cat /tmp/start)" ]
+check "what it is called" [ "$(told command create "$MNT/desk/made")" = sh ]
+check "in which life of the machine" [ "$(told boot create "$MNT/desk/made")" = "$(cat /proc/sys/kernel/random/boot_id)" ]
+check "another user makes one" setpriv --reuid 1000 --clear-groups touch "$MNT/desk/theirs"
+check "and is named" [ "$(told uid create "$MNT/desk/theirs")" = 1000 ]
 
-touch "$MNT/work/new"
-sh -c 'exec 3>>"$1"; echo 1 >&3; echo 2 >&3' sh "$MNT/work/new"
-ln "$MNT/work/new" "$MNT/second"
-mv "$MNT/work/new" "$MNT/result"
+touch "$MNT/desk/new"
+sh -c 'exec 3>>"$1"; echo 1 >&3; echo 2 >&3' sh "$MNT/desk/new"
+ln "$MNT/desk/new" "$MNT/second"
+mv "$MNT/desk/new" "$MNT/result"
 truncate -s 3 "$MNT/result"
 touch "$MNT/other"
 rm "$MNT/other"
