@@ -54,8 +54,8 @@ mv "$MNT/desk/new" "$MNT/result"
 truncate -s 3 "$MNT/result"
 touch "$MNT/other"
 rm "$MNT/other"
-check "the maker is known" says 'create .*/work/new .*by touch\[' bento prov why "$MNT/result"
-check "so is who moved it, and from where" says 'rename .*/work/new -> /result .*by mv\[' bento prov why "$MNT/result"
+check "the maker is known" says 'create .*/desk/new .*by touch\[' bento prov why "$MNT/result"
+check "so is who moved it, and from where" says 'rename .*/desk/new -> /result .*by mv\[' bento prov why "$MNT/result"
 check "who gave it a second name" says 'link .*/second .*by ln\[' bento prov log "$MNT/result"
 check "who cut it" says 'truncate .* to 3 bytes .*by truncate\[' bento prov log "$MNT/result"
 check "who wrote" says 'write .*by sh\[' bento prov why "$MNT/result"
@@ -73,7 +73,7 @@ check "it unmounts" umount "$MNT"
 check "fsck finds nothing" verify "$DEV"
 bento prov log "$DEV" >/tmp/image
 check "the device tells the same" cmp /tmp/live /tmp/image
-check "and why" says '/work/new -> /result .*by mv\[' bento prov why "$DEV" /result
+check "and why" says '/desk/new -> /result .*by mv\[' bento prov why "$DEV" /result
 check "to programs too" says '"command": "mv"' bento prov why --json "$DEV" /result
 
 check "a mount that does not record" attach "$DEV" "$MNT"

@@ -172,28 +172,13 @@ static struct bk_block *find_or_add(struct bento_mount *m, u64 no, bool zeroed, 
 struct reads {
 	struct bento_mount *m;
 	struct bio *bio;
-	atomic_t left;
-	bool failed;
-	struct completion done;
+	struct bk_waiting waiting;
 };
-
-static void was_read(struct bio *bio)
-{
-	struct reads *reads = bio->bi_private;
-
-	if (bio->bi_status)
-		WRITE_ONCE(reads->failed, true);
-	bio_put(bio);
-	if (atomic_dec_and_test(&reads->left))
-		complete(&reads->done);
-}
 
 static void send(struct reads *reads)
 {
-	if (!reads->bio)
-		return;
-	atomic_inc(&reads->left);
-	submit_bio(reads->bio);
+	if (reads->bio)
+		bk_send(&reads->waiting, reads->bio);
 	reads->bio = NULL;
 }
 
@@ -208,31 +193,29 @@ static void add_read(struct reads *reads, struct bk_block *block)
 	send(reads);
 	reads->bio = bio_alloc(reads->m->bdev, BENTO_WANTED_MOST, REQ_OP_READ | REQ_META | REQ_PRIO, GFP_NOFS);
 	reads->bio->bi_iter.bi_sector = sector;
-	reads->bio->bi_private = reads;
-	reads->bio->bi_end_io = was_read;
 	__bio_add_page(reads->bio, block->page, BENTO_BLOCK, 0);
 }
 
 /* Reads new blocks of the cache, all at once. */
 static void read_all(struct bento_mount *m, struct bk_block **blocks, u32 count)
 {
-	struct reads reads = { .m = m, .left = ATOMIC_INIT(1) };
+	struct reads reads = { .m = m };
 	struct blk_plug plug;
+	int failed;
 	u32 at;
 
-	init_completion(&reads.done);
+	bk_waiting_begin(&reads.waiting);
 	blk_start_plug(&plug);
 	for (at = 0; at < count; at++)
 		add_read(&reads, blocks[at]);
 	send(&reads);
 	blk_finish_plug(&plug);
-	if (!atomic_dec_and_test(&reads.left))
-		wait_for_completion_io(&reads.done);
+	failed = bk_wait(&reads.waiting);
 	for (at = 0; at < count; at++) {
 		int error = 0;
 
 		/* Which of them failed, each tells by itself. */
-		if (reads.failed)
+		if (failed)
 			error = bk_io(m->bdev, blocks[at]->rust.no, blocks[at]->page, REQ_OP_READ | REQ_META);
 		finish(m, blocks[at], error);
 	}

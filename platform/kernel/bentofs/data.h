@@ -90,13 +90,15 @@ int bk_map(struct inode *inode, u64 first, u64 count, struct bk_piece *to);
 int bk_zero_tail(struct inode *inode, loff_t from, loff_t to);
 extern const struct address_space_operations bk_file_aops;
 
-/* writeback.c */
-int bk_writepages(struct address_space *mapping, struct writeback_control *wbc);
+/* publish.c */
 int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to);
 int bk_publish_data(struct bk_call *c, struct inode *inode, u32 id, loff_t size, u64 blocks, u64 growing);
 void bk_abandon(struct bk_call *c, struct inode *inode, u32 id, u64 blocks, u64 growing);
 int bk_trim_past_end(struct bk_call *c, struct inode *inode);
 int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size);
+
+/* writeback.c */
+int bk_writepages(struct address_space *mapping, struct writeback_control *wbc);
 int bk_raise_pending(struct inode *inode);
 int bk_data_init(struct bento_mount *m);
 void bk_data_destroy(struct bento_mount *m);

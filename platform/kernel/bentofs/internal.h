@@ -285,6 +285,13 @@ struct bento_mount {
 	atomic64_t pauses[BK_BUCKETS];
 };
 
+/* Requests that are waited for together: io.c. */
+struct bk_waiting {
+	atomic_t left;
+	int error;
+	struct completion done;
+};
+
 struct bk_request {
 	u64 at;
 	/* None: a flush. */
@@ -435,6 +442,9 @@ void bk_settle(struct bento_mount *m);
 
 /* io.c */
 void bk_list_request(struct bk_call *c, u64 at, struct page *page);
+void bk_waiting_begin(struct bk_waiting *waiting);
+void bk_send(struct bk_waiting *waiting, struct bio *bio);
+int bk_wait(struct bk_waiting *waiting);
 int bk_submit(struct bento_mount *m, struct bk_call *c);
 void bk_requests_drop(struct bk_call *c);
 

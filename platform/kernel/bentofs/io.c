@@ -4,15 +4,9 @@
 
 #include "internal.h"
 
-struct waiting {
-	atomic_t left;
-	int error;
-	struct completion done;
-};
-
 static void ended(struct bio *bio)
 {
-	struct waiting *waiting = bio->bi_private;
+	struct bk_waiting *waiting = bio->bi_private;
 
 	if (bio->bi_status)
 		WRITE_ONCE(waiting->error, blk_status_to_errno(bio->bi_status));
@@ -21,14 +15,37 @@ static void ended(struct bio *bio)
 		complete(&waiting->done);
 }
 
-static int wait_all(struct bento_mount *m, struct waiting *waiting)
+void bk_waiting_begin(struct bk_waiting *waiting)
+{
+	atomic_set(&waiting->left, 1);
+	waiting->error = 0;
+	init_completion(&waiting->done);
+}
+
+void bk_send(struct bk_waiting *waiting, struct bio *bio)
+{
+	bio->bi_private = waiting;
+	bio->bi_end_io = ended;
+	atomic_inc(&waiting->left);
+	submit_bio(bio);
+}
+
+/* Waits for all that was sent; an error that one of it met. More may be sent then. */
+int bk_wait(struct bk_waiting *waiting)
 {
 	if (!atomic_dec_and_test(&waiting->left))
 		wait_for_completion_io(&waiting->done);
 	atomic_set(&waiting->left, 1);
 	reinit_completion(&waiting->done);
-	atomic64_inc(&m->written);
 	return READ_ONCE(waiting->error);
+}
+
+static int wait_all(struct bento_mount *m, struct bk_waiting *waiting)
+{
+	int error = bk_wait(waiting);
+
+	atomic64_inc(&m->written);
+	return error;
 }
 
 static int flush_alone(struct bento_mount *m)
@@ -118,7 +135,8 @@ static u32 run_at(struct bk_call *c, u32 at)
 	return run;
 }
 
-static u32 submit_run(struct bento_mount *m, struct bk_call *c, u32 at, blk_opf_t flags, struct waiting *waiting)
+static u32 submit_run(struct bento_mount *m, struct bk_call *c, u32 at, blk_opf_t flags,
+		      struct bk_waiting *waiting)
 {
 	struct bk_request *first = &c->requests[at];
 	u32 run = run_at(c, at), page;
@@ -128,10 +146,7 @@ static u32 submit_run(struct bento_mount *m, struct bk_call *c, u32 at, blk_opf_
 	bio->bi_iter.bi_sector = first->at << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
 	for (page = 0; page < run; page++)
 		__bio_add_page(bio, first[page].page, BENTO_BLOCK, 0);
-	bio->bi_private = waiting;
-	bio->bi_end_io = ended;
-	atomic_inc(&waiting->left);
-	submit_bio(bio);
+	bk_send(waiting, bio);
 	return run;
 }
 
@@ -153,30 +168,30 @@ static bool is_one_request(struct bento_mount *m, struct bk_call *c, bool *flush
 /* One request does all: flushes what was written before, writes, and is durable when it comes back. */
 static int submit_one(struct bento_mount *m, struct bk_call *c, bool flush_first)
 {
-	struct waiting waiting = { .left = ATOMIC_INIT(1) };
+	struct bk_waiting waiting;
 	s64 covers;
+	int error;
 
-	init_completion(&waiting.done);
+	bk_waiting_begin(&waiting);
 	mutex_lock(&m->data.flushing);
 	covers = atomic64_read(&m->written);
 	submit_run(m, c, flush_first, REQ_FUA | (flush_first ? REQ_PREFLUSH : 0), &waiting);
-	if (!atomic_dec_and_test(&waiting.left))
-		wait_for_completion_io(&waiting.done);
-	if (flush_first && !waiting.error)
+	error = bk_wait(&waiting);
+	if (flush_first && !error)
 		atomic64_set(&m->data.flushed, covers);
 	mutex_unlock(&m->data.flushing);
-	return waiting.error;
+	return error;
 }
 
 /* A flush waits for the writes before it, and what follows waits for the flush. */
 static int submit_all(struct bento_mount *m, struct bk_call *c)
 {
-	struct waiting waiting = { .left = ATOMIC_INIT(1) };
+	struct bk_waiting waiting;
 	struct blk_plug plug;
 	int error = 0, late;
 	u32 at = 0;
 
-	init_completion(&waiting.done);
+	bk_waiting_begin(&waiting);
 	blk_start_plug(&plug);
 	while (at < c->request_count && !error) {
 		if (c->requests[at].page) {

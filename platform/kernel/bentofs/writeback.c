@@ -28,7 +28,6 @@
 /* Flights that are always there. */
 #define FLIGHTS 4
 
-
 struct placed {
 	u32 id;
 	/* Of those that were promised: new blocks, and blocks that make the tree grow. */
@@ -68,126 +67,6 @@ struct writer {
 static struct bk_file *file_of(struct inode *inode)
 {
 	return &bk_inode_of(inode)->file;
-}
-
-/*
- * Chooses blocks for a run of one state. What it cost of what was promised is in `c->spent`; `c->budget` was set by the
- * caller, who settles what is left of it.
- */
-int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to)
-{
-	int error;
-	u32 id;
-
-	c->rust.args.ino = inode->i_ino;
-	c->rust.args.at = block;
-	c->rust.args.length = count;
-	c->rust.args.placement = to;
-	c->spent = 0;
-	id = bk_opening_begin(c);
-	error = bk_run(c, BENTO_OP_PLACE, BENTO_KIND_PLACE);
-	bk_opening_end(c, id, error);
-	return error;
-}
-
-static void end_promise(struct inode *inode, u64 blocks, u64 growing)
-{
-	struct bk_file *f = file_of(inode);
-
-	spin_lock(&f->space_lock);
-	f->flying -= min(blocks, f->flying);
-	spin_unlock(&f->space_lock);
-	atomic64_sub(blocks, &bk_mount_of(inode)->data.promised);
-	bk_break_promise(inode, 0, growing);
-}
-
-void bk_abandon(struct bk_call *c, struct inode *inode, u32 id, u64 blocks, u64 growing)
-{
-	c->rust.args.ino = inode->i_ino;
-	c->rust.args.at = id;
-	if (bk_run(c, BENTO_OP_ABANDON, BENTO_KIND_PLACE)) {
-		/* After a panic. Its blocks stay taken until the next mount; its place in the file does not. */
-		bk_err(bk_mount_of(inode), "a placement of inode %llu could not be given back", (u64)inode->i_ino);
-		bk_forget_placement(bk_mount_of(inode), id);
-	}
-	end_promise(inode, blocks, growing);
-}
-
-static void learn(struct inode *inode, const struct bento_attr *attr)
-{
-	file_of(inode)->disk_size = attr->size;
-	inode->i_blocks = attr->sectors;
-}
-
-/* Makes a placement part of its file, with the nodes that were promised; `publishing` is held. */
-int bk_publish_data(struct bk_call *c, struct inode *inode, u32 id, loff_t size, u64 blocks, u64 growing)
-{
-	struct bento_mount *m = bk_mount_of(inode);
-	struct bk_file *f = file_of(inode);
-	int error;
-
-	c->rust.args.ino = inode->i_ino;
-	c->rust.args.at = id;
-	c->rust.args.length = size;
-	spin_lock(&f->space_lock);
-	c->budget = f->tree_lent = f->tree;
-	f->tree = 0;
-	spin_unlock(&f->space_lock);
-	c->spent = 0;
-	c->last_resort = true;
-	error = bk_run(c, BENTO_OP_PUBLISH, BENTO_KIND_PUBLISH);
-	c->last_resort = false;
-	spin_lock(&f->space_lock);
-	f->tree += c->budget;
-	f->tree_lent = 0;
-	spin_unlock(&f->space_lock);
-	atomic64_sub(c->spent, &m->data.promised);
-	c->budget = 0;
-	if (error) {
-		bk_abandon(c, inode, id, blocks, growing);
-		return error;
-	}
-	learn(inode, &c->rust.reply.attr);
-	end_promise(inode, blocks, growing);
-	return 0;
-}
-
-/* Frees what lies behind the end of a file, step by step. */
-int bk_trim_past_end(struct bk_call *c, struct inode *inode)
-{
-	int error;
-
-	c->rust.args.ino = inode->i_ino;
-	do {
-		error = bk_run(c, BENTO_OP_TRIM_PAST_END, BENTO_KIND_SETATTR);
-	} while (!error && c->rust.reply.kind);
-	return error;
-}
-
-/* Raises the size on disk; `publishing` is held. */
-int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size)
-{
-	struct timespec64 mtime = bento_get_mtime(inode), ctime = bento_get_ctime(inode);
-	struct bento_set_attr set = {
-		.mask = BENTO_SET_SIZE | BENTO_SET_MTIME | BENTO_SET_CTIME,
-		.size = size,
-		.mtime = { .seconds = mtime.tv_sec, .nanoseconds = mtime.tv_nsec },
-		.ctime = { .seconds = ctime.tv_sec, .nanoseconds = ctime.tv_nsec },
-	};
-	int error;
-
-	if (size <= file_of(inode)->disk_size)
-		return 0;
-	c->rust.args.ino = inode->i_ino;
-	c->rust.args.set = &set;
-	error = bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
-	if (error == -EBUSY) {
-		/* An earlier truncate could not free all: that comes first now. */
-		error = bk_trim_past_end(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
-	}
-	if (!error)
-		learn(inode, &c->rust.reply.attr);
-	return error;
 }
 
 static void hold_size(struct inode *inode, u64 at)
