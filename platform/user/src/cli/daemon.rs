@@ -20,7 +20,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// What the daemon says when the mount is usable.
@@ -151,7 +152,7 @@ fn run(
     let options = ServerOptions { opens, ..ServerOptions::default() };
     let handler = Bento::new(session.clone(), opens);
     let server = Server::start(connection, handler, options).context("cannot start the server")?;
-    let ready = prime::prime(&args.dir, opens)
+    let ready = prime_from_outside(&args.dir, opens)
         .context("the new mount does not answer")
         .and_then(|()| watch_signals(signals, attached.clone(), session.clone()))
         .and_then(|()| if args.ready { detach_from_terminal() } else { Ok(()) });
@@ -164,6 +165,35 @@ fn run(
     let end = server.wait();
     log::debug!("served to the end: {end}");
     ready
+}
+
+/// Arguments of `bento prime`.
+#[derive(clap::Args)]
+pub(super) struct PrimeArgs {
+    /// Opens are the file system's, not the server's alone.
+    #[arg(long)]
+    handled: bool,
+    dir: PathBuf,
+}
+
+/// Looks at the mount by a process that does not serve it. A daemon that is killed while it waits for its own answer keeps its
+/// connection open, and waits for ever; another process gets an error then.
+fn prime_from_outside(dir: &Path, opens: Opens) -> Result<()> {
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.arg("prime");
+    if opens == Opens::Handled {
+        command.arg("--handled");
+    }
+    // Standard output belongs to whoever waits for the mount to be ready.
+    let status = command.arg("--").arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+    ensure!(status.success(), "the look at it ended with {status}");
+    Ok(())
+}
+
+/// The other side of [`prime_from_outside`].
+pub(super) fn prime_here(args: &PrimeArgs) -> Result<()> {
+    let opens = if args.handled { Opens::Handled } else { Opens::Stateless };
+    prime::prime(&args.dir, opens).with_context(|| format!("cannot open {}", args.dir.display()))
 }
 
 /// Says that the mount is usable, and lets go of the terminal.

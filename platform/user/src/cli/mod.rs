@@ -42,6 +42,9 @@ enum Command {
     Dump(dump::Args),
     /// Ask who did what to a file (provenance).
     Prov(prov::Args),
+    /// Look at a new mount for its daemon.
+    #[command(hide = true)]
+    Prime(daemon::PrimeArgs),
     /// Make a volume (also called mkfs.bento).
     #[command(disable_help_flag = true)]
     Mkfs {
@@ -83,6 +86,7 @@ fn command(args: Vec<OsString>) -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Prov(args) => prov::run(&args),
+        Command::Prime(args) => daemon::prime_here(&args),
         Command::Mkfs { args } => return bento_mkfs::main(named("mkfs.bento", args)),
         Command::Fsck { args } => return bento_fsck::main(named("fsck.bento", args)),
     };

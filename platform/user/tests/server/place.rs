@@ -1,9 +1,6 @@
 //! An image, a directory to mount it on, and the command to do it with.
 
-use bento_user::fuse::prime::PRIME_NAME;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -159,12 +156,6 @@ impl Place {
         // A dead mount that is being replaced does not answer this, and no mount is of another type. It waits for INIT.
         while !rustix::fs::statfs(self.dir()).is_ok_and(|found| found.f_type == FUSE) {
             assert!(child.try_wait().unwrap().is_none(), "{:?}", child.wait_with_output());
-            assert!(start.elapsed() < BUDGET);
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        // It looks at its own mount first: killed meanwhile, it would wait for itself.
-        let primes = OsStr::from_bytes(PRIME_NAME);
-        while fs::symlink_metadata(self.dir().join(primes)).is_ok() {
             assert!(start.elapsed() < BUDGET);
             std::thread::sleep(Duration::from_millis(2));
         }
