@@ -107,7 +107,7 @@ fn in_guest(options: &Options, kernel: Kernel) -> Result<()> {
         Suite::Fsx(_) => vec![fsx::tool()?],
         // What every guest has.
         Suite::Fsstress(_) | Suite::Own(_) => Vec::new(),
-        Suite::Xfstests(_) => bail!("xfstests in a guest is not built yet: run it without --kernel"),
+        Suite::Xfstests(own) => return xfstests::in_guest(own, options.memory, kernel),
     };
     let guest = inside::Guest {
         memory: options.memory,

@@ -1,15 +1,17 @@
 //! xfstests: the generic tests of the Linux file systems, from an unmodified tree that the caller names.
 //!
-//! Each test is one run of the tree's `check`, under a time limit, so that one hanging test costs only
-//! itself. Results go to a table that a later run with `--resume` continues.
+//! One run of the tree's `check` takes some tests, since starting it takes as long as a short one; each test has its time limit,
+//! and one that hangs costs only itself. Results go to a table that a later run with `--resume` continues.
 
 use super::Options as Common;
 use crate::board::{Counts, spinner};
+use crate::kernel::tree::Kernel;
+use crate::kernel::{inside, userland};
 use crate::peers::{Programs, System};
 use crate::scratch::Scratch;
 use crate::{build, install, setup};
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -123,10 +125,16 @@ struct Ended {
     reason: String,
 }
 
+/// Tests in one run of `check`.
+const AT_ONCE: usize = 20;
+
+/// Where results are kept, in the directory of a run.
+const RECORD: &str = "results.tsv";
+
 type Table = BTreeMap<String, Ended>;
 
-/// Runs the tests.
-pub fn run(own: &Options, common: &Common, programs: &Programs) -> Result<Counts> {
+/// The tree that was named.
+fn tree(own: &Options) -> Result<PathBuf> {
     let named = own.tree.clone().or_else(|| std::env::var_os("XFSTESTS").map(PathBuf::from));
     let Some(tree) = named else {
         bail!(
@@ -134,39 +142,71 @@ pub fn run(own: &Options, common: &Common, programs: &Programs) -> Result<Counts
              git.kernel.org/pub/scm/fs/xfs/xfstests-dev.git"
         );
     };
-    setup::become_root("xfstests")?;
     let tree = fs::canonicalize(&tree).with_context(|| tree.display().to_string())?;
-    prepare_tree(&tree)?;
+    if !tree.join("check").is_file() {
+        bail!("{} is no tree of xfstests: it has no `check`", tree.display());
+    }
+    Ok(tree)
+}
+
+/// Runs the tests in a guest, whose user land has the tree, built there.
+pub fn in_guest(own: &Options, memory: u32, kernel: Kernel) -> Result<()> {
+    let results = build::own_dir("xfstests")?.join(kernel.name());
+    let record = results.join(RECORD);
+    let guest = inside::Guest {
+        memory,
+        disks: vec![format!("{}G", own.gibibytes); 2],
+        programs: if own.resume && record.is_file() { vec![record] } else { Vec::new() },
+        userland: Some(userland::with_tree("xfstests", &tree(own)?, PACKAGES, "6G")?),
+        out: Some(results),
+        seconds: own.limit + 900,
+        ..inside::Guest::default()
+    };
+    let mut arguments = inside::own_arguments(&["--kernel", "--memory", "--tree"]);
+    arguments.extend(["--tree".into(), "/xfstests".into()]);
+    inside::run(kernel, &arguments, &guest)
+}
+
+/// Runs the tests.
+pub fn run(own: &Options, common: &Common, programs: &Programs) -> Result<Counts> {
+    setup::become_root("xfstests")?;
+    let tree = tree(own)?;
+    build_tree(&tree)?;
     users()?;
-    let results = build::own_dir("xfstests")?.join(common.system().name());
+    let results = if build::in_guest() {
+        // The machine around the guest gets it.
+        PathBuf::from("/out")
+    } else {
+        build::own_dir("xfstests")?.join(common.system().name())
+    };
     fs::create_dir_all(&results)?;
     let bench = Bench::set_up(own, common, programs, &results)?;
     let list = wanted(own, &tree)?;
-    let record = results.join("results.tsv");
-    let mut table = if own.resume { load(&record)? } else { Table::new() };
+    let record = results.join(RECORD);
+    let earlier = if build::in_guest() { build::guest_program(RECORD) } else { record.clone() };
+    let mut table = if own.resume { load(&earlier)? } else { Table::new() };
     let start = Instant::now();
     let bar = spinner("xfstests");
-    for (number, test) in list.iter().enumerate() {
-        if table.contains_key(test) {
-            continue;
-        }
+    let mut left: VecDeque<String> = list.iter().filter(|test| !table.contains_key(*test)).cloned().collect();
+    while !left.is_empty() {
         if start.elapsed().as_secs() > own.limit {
-            println!("the time limit came after {number} of {} tests; --resume goes on", list.len());
+            println!("the time limit came before {} of {} tests; --resume goes on", left.len(), list.len());
             break;
         }
-        bar.set_message(format!("{test} ({number} of {})", list.len()));
-        let ended = bench.run_test(&tree, test, Duration::from_secs(own.test_limit))?;
-        table.insert(test.clone(), ended);
+        let tests: Vec<&str> = left.iter().take(AT_ONCE).map(String::as_str).collect();
+        let done = list.len() - left.len();
+        let ended = bench.run_tests(&tree, &tests, Duration::from_secs(own.test_limit), |test, number| {
+            bar.set_message(format!("{test} ({} of {})", done + number + 1, list.len()));
+        })?;
+        left.drain(..ended.len());
+        table.extend(ended);
         save(&record, &table)?;
     }
     bar.finish_and_clear();
     Ok(summary(&table, &record))
 }
 
-fn prepare_tree(tree: &Path) -> Result<()> {
-    if !tree.join("check").is_file() {
-        bail!("{} is no tree of xfstests: it has no `check`", tree.display());
-    }
+fn build_tree(tree: &Path) -> Result<()> {
     if tree.join("ltp/fsstress").is_file() {
         return Ok(());
     }
@@ -216,12 +256,14 @@ fn wanted(own: &Options, tree: &Path) -> Result<Vec<String>> {
     Ok(list)
 }
 
-/// Two loop devices, two mount points, and the suite's configuration.
+/// Two devices, two mount points, and the suite's configuration.
 struct Bench {
     place: Scratch,
     devices: Vec<String>,
+    loops: Vec<String>,
     config: PathBuf,
     results: PathBuf,
+    keyctl: Option<PathBuf>,
 }
 
 impl Bench {
@@ -231,18 +273,24 @@ impl Bench {
                 install::ensure(bento)?;
                 ("fuse.bento", "-o allow_other,default_permissions,suid,dev", "-f")
             }
+            (System::BentoKernel, _) => ("bento", "", "-f"),
             (System::Ext4Ordered, _) => ("ext4", "-o acl,user_xattr", "-F"),
             _ => bail!("xfstests runs on bento and on ext4-ordered"),
         };
         let place = Scratch::new("bento-xfstests-", &common.place)?;
         let mut bench = Bench {
-            devices: Vec::new(),
+            devices: inside::disks().iter().map(|disk| disk.display().to_string()).collect(),
+            loops: Vec::new(),
             config: results.join("local.config"),
             results: results.to_path_buf(),
+            keyctl: keyrings(),
             place,
         };
         for name in ["test", "scratch"] {
             fs::create_dir(bench.mount_point(name))?;
+            if build::in_guest() {
+                continue;
+            }
             let image = bench.place.path().join(name).with_extension("img");
             File::create(&image)?.set_len(own.gibibytes << 30)?;
             let output = Command::new("losetup").args(["-f", "--show"]).arg(&image).output()?;
@@ -250,10 +298,14 @@ impl Bench {
             if !output.status.success() || device.is_empty() {
                 bail!("losetup: {}", String::from_utf8_lossy(&output.stderr).trim());
             }
-            bench.devices.push(device);
+            bench.devices.push(device.clone());
+            bench.loops.push(device);
         }
         fs::write(results.join("overrides"), OVERRIDES)?;
-        fs::write(&bench.config, bench.configuration(kind, mount, make, common.system() == System::Bento))?;
+        fs::write(
+            &bench.config,
+            bench.configuration(kind, mount, make, common.system() != System::Ext4Ordered),
+        )?;
         let mut mkfs = Command::new("mkfs");
         setup::quiet(mkfs.args(["-t", kind, make]).args(bench.devices.first()))?;
         Ok(bench)
@@ -269,7 +321,9 @@ impl Bench {
         for ((device, dir, name), path) in sides.iter().zip(&self.devices) {
             let _ = writeln!(text, "export {device}={path} {dir}={}", self.mount_point(name).display());
         }
-        let _ = writeln!(text, "export MOUNT_OPTIONS=\"{mount}\" TEST_FS_MOUNT_OPTS=\"{mount}\"");
+        if !mount.is_empty() {
+            let _ = writeln!(text, "export MOUNT_OPTIONS=\"{mount}\" TEST_FS_MOUNT_OPTS=\"{mount}\"");
+        }
         let _ = writeln!(text, "export MKFS_OPTIONS=\"{make}\" RECREATE_TEST_DEV=false");
         let _ = writeln!(text, "export RESULT_BASE={}", self.results.join("output").display());
         if overrides {
@@ -284,11 +338,54 @@ impl Bench {
         text
     }
 
-    fn run_test(&self, tree: &Path, test: &str, limit: Duration) -> Result<Ended> {
+    /// Runs some tests, in this order; tells of the first ones, those that were reached. `limit` is one test's.
+    fn run_tests(
+        &self,
+        tree: &Path,
+        tests: &[&str],
+        limit: Duration,
+        mut begins: impl FnMut(&str, usize),
+    ) -> Result<Vec<(String, Ended)>> {
         let log = self.results.join("check.out");
         let output = File::create(&log)?;
-        // Tests of encryption put keys into the session's keyring: give them one.
-        let mut command = match setup::which("keyctl") {
+        let mut child = self.check(tree).args(tests).stdout(output.try_clone()?).stderr(output).spawn()?;
+        let mut starts = vec![Instant::now()];
+        let mut in_time = true;
+        while child.try_wait()?.is_none() {
+            std::thread::sleep(Duration::from_millis(20));
+            let begun = blocks(&fs::read_to_string(&log).unwrap_or_default(), tests).len();
+            while starts.len() < begun + 1 {
+                begins(tests.get(starts.len() - 1).copied().unwrap_or(""), starts.len() - 1);
+                starts.push(Instant::now());
+            }
+            if in_time && starts.last().is_some_and(|start| start.elapsed() > limit) {
+                in_time = false;
+                end_tree(child.id())?;
+            }
+        }
+        let text = String::from_utf8_lossy(&fs::read(&log)?).to_string();
+        let blocks = blocks(&text, tests);
+        let mut ended = Vec::new();
+        for (number, test) in tests.iter().enumerate() {
+            let (verdict, reason) = match blocks.get(number) {
+                Some(_) if !in_time && number + 1 == blocks.len() => (Verdict::Timeout, String::new()),
+                Some(block) => judge(block),
+                // It could not even begin: this costs the first test, and the others are tried again.
+                None if number == 0 => (Verdict::Fail, one_line(&text)),
+                None => break,
+            };
+            let end = starts.get(number + 2).copied().unwrap_or_else(Instant::now);
+            let seconds = starts.get(number + 1).map_or(0, |start| end.duration_since(*start).as_secs());
+            ended.push(((*test).to_string(), Ended { verdict, seconds, reason }));
+        }
+        if ended.iter().any(|(_, ended)| ended.verdict != Verdict::Pass) {
+            self.tidy();
+        }
+        Ok(ended)
+    }
+
+    fn check(&self, tree: &Path) -> Command {
+        let mut command = match &self.keyctl {
             Some(keyctl) => {
                 let mut command = Command::new(keyctl);
                 command.args(["session", "-", "./check"]);
@@ -296,29 +393,12 @@ impl Bench {
             }
             None => Command::new("./check"),
         };
-        let start = Instant::now();
-        let mut child = command
-            .arg(test)
-            .current_dir(tree)
-            .env("HOST_OPTIONS", &self.config)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()?;
-        let mut in_time = true;
-        while child.try_wait()?.is_none() {
-            if start.elapsed() > limit {
-                in_time = false;
-                end_tree(child.id())?;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        command.current_dir(tree).env("HOST_OPTIONS", &self.config).stdin(Stdio::null());
+        if build::in_guest() {
+            // A guest has no udev that would make the nodes of mapped devices.
+            command.env("DM_DISABLE_UDEV", "1");
         }
-        let text = String::from_utf8_lossy(&fs::read(&log)?).to_string();
-        let (verdict, reason) = if in_time { judge(&text, test) } else { (Verdict::Timeout, String::new()) };
-        if verdict != Verdict::Pass {
-            self.tidy();
-        }
-        Ok(Ended { verdict, seconds: start.elapsed().as_secs(), reason })
+        command
     }
 
     /// Takes away what a test left mounted.
@@ -338,10 +418,18 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         self.tidy();
-        for device in &self.devices {
+        for device in &self.loops {
             let _ = Command::new("losetup").args(["-d", device]).status();
         }
     }
+}
+
+/// keyctl(1), where the kernel has keyrings: tests of encryption put keys into the session's, so each test gets one.
+fn keyrings() -> Option<PathBuf> {
+    let keyctl = setup::which("keyctl")?;
+    let mut tried = Command::new(&keyctl);
+    tried.args(["session", "-", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    tried.status().ok()?.success().then_some(keyctl)
 }
 
 /// Kills a process and all that descends from it, whatever sessions they made for themselves.
@@ -373,17 +461,35 @@ fn end_tree(top: u32) -> Result<()> {
     Ok(())
 }
 
+/// What `check` printed for each test that it began, in order; behind the last one its summary.
+fn blocks<'a>(text: &'a str, tests: &[&str]) -> Vec<&'a str> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let next = tests.get(starts.len());
+        let rest = next.and_then(|test| line.strip_prefix(test));
+        if rest.is_some_and(|rest| rest.starts_with([' ', '\t'])) {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).filter_map(|(start, end)| text.get(*start..end)).collect()
+}
+
 /// Reads what `check` printed for one test.
-fn judge(text: &str, test: &str) -> (Verdict, String) {
-    if let Some((_, reason)) = text.split_once("[not run]") {
+fn judge(block: &str) -> (Verdict, String) {
+    if let Some((_, reason)) = block.split_once("[not run]") {
         return (Verdict::NotRun, reason.lines().next().unwrap_or("").trim().to_string());
     }
-    if text.contains("Passed all") {
-        return (Verdict::Pass, String::new());
-    }
-    let of_test = text.lines().skip_while(|line| !line.starts_with(test));
-    let reason: Vec<&str> = of_test.take(12).map(str::trim).collect();
-    (Verdict::Fail, reason.join(" ; "))
+    // Behind its name and the time of the run before, a test that passed has its own time and nothing else.
+    let last = block.lines().next().and_then(|line| line.split_whitespace().skip(1).last());
+    let seconds = last.and_then(|word| word.strip_suffix('s')).is_some_and(|word| word.parse::<u32>().is_ok());
+    if seconds { (Verdict::Pass, String::new()) } else { (Verdict::Fail, one_line(block)) }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().take(12).map(str::trim).collect::<Vec<_>>().join(" ; ")
 }
 
 fn save(path: &Path, table: &Table) -> Result<()> {
@@ -427,16 +533,18 @@ fn summary(table: &Table, record: &Path) -> Counts {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_test_that_found_nothing_to_run_on_is_no_failure() {
-        let text = "FSTYP -- ext4\n\ngeneric/116       [not run] Reflink not supported\nPassed all 1 tests\n";
-        assert_eq!(judge(text, "generic/116"), (Verdict::NotRun, "Reflink not supported".to_string()));
-    }
+    const OUTPUT: &str = "FSTYP         -- bento\n\ngeneric/001 3s ...  2s\ngeneric/116       [not run] Reflink not supported\n\
+         generic/002 1s ... - output mismatch (see 002.out.bad)\n    --- a\n\ngeneric/009 7s ... \n";
 
     #[test]
-    fn a_test_without_the_closing_line_failed() {
-        let (verdict, reason) = judge("generic/001 3s ... - output mismatch\n    --- a\n", "generic/001");
-        assert_eq!(verdict, Verdict::Fail);
-        assert!(reason.contains("output mismatch"), "{reason}");
+    fn each_test_has_its_own_end() {
+        let tests = ["generic/001", "generic/116", "generic/002", "generic/009", "generic/010"];
+        let ends: Vec<_> = blocks(OUTPUT, &tests).into_iter().map(judge).collect();
+        assert_eq!(ends.len(), 4);
+        assert_eq!(ends[0], (Verdict::Pass, String::new()));
+        assert_eq!(ends[1], (Verdict::NotRun, "Reflink not supported".to_string()));
+        assert_eq!(ends[2].0, Verdict::Fail);
+        assert!(ends[2].1.contains("output mismatch"), "{}", ends[2].1);
+        assert_eq!(ends[3].0, Verdict::Fail, "one that never ended passed");
     }
 }

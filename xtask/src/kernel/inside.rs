@@ -23,18 +23,23 @@ pub struct Guest {
     pub seconds: u64,
     /// The line at which its power is cut.
     pub power_cut: Option<String>,
+    /// Its user land, if it is another than what guests have.
+    pub userland: Option<PathBuf>,
     /// Processors; none: two, or one in user-mode Linux, where more are slower.
     pub cpus: Option<u32>,
     /// Whether time passes by instructions.
     pub instruction_clock: bool,
 }
 
+/// The guest's disks; none outside a guest.
+pub fn disks() -> Vec<PathBuf> {
+    let names = if in_guest() { std::env::var("DISKS").unwrap_or_default() } else { String::new() };
+    names.split_whitespace().map(PathBuf::from).collect()
+}
+
 /// The guest's first disk; none outside a guest.
 pub fn disk() -> Option<PathBuf> {
-    if !in_guest() {
-        return None;
-    }
-    std::env::var("DISKS").ok()?.split_whitespace().next().map(PathBuf::from)
+    disks().into_iter().next()
 }
 
 /// The arguments of this run, without some options and their values.
@@ -73,6 +78,7 @@ pub fn run(kernel: Kernel, arguments: &[String], guest: &Guest) -> Result<()> {
         power_cut: guest.power_cut.clone(),
         instruction_clock: guest.instruction_clock,
         append: guest.words.clone(),
+        userland: guest.userland.clone(),
         ..Options::for_command(&line)
     };
     let cpus = guest.cpus.unwrap_or(if kernel.series().is_some() { 2 } else { 1 });

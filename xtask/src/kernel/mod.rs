@@ -19,5 +19,5 @@ pub mod suite;
 mod toolbox;
 pub mod tree;
 mod uml;
-mod userland;
+pub mod userland;
 mod verdict;

@@ -85,6 +85,9 @@ pub struct Options {
     /// Further words for the kernel's command line
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub append: String,
+    /// An image to take in place of the user land that guests have
+    #[arg(skip)]
+    pub userland: Option<PathBuf>,
     /// What to run; one word is a line of shell. Nothing: a shell for you
     #[arg(last = true)]
     pub command: Vec<String>,
@@ -154,7 +157,11 @@ impl<'a> Session<'a> {
         let places = Places::find()?;
         let modules = kbuild::build(&places, kernel)?;
         let toolbox = Toolbox::open(&places)?;
-        let userland = if options.bare { None } else { Some(userland::image(&places, &toolbox)?) };
+        let userland = match &options.userland {
+            _ if options.bare => None,
+            Some(image) => Some(image.clone()),
+            None => Some(userland::image(&places, &toolbox)?),
+        };
         let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&places.build)?;
         Ok(Session { places, toolbox, modules, options, userland, dir, was_cut: AtomicBool::new(false) })
     }
