@@ -66,6 +66,9 @@ const STAGES: &[Stage] = &[
     always("fsstress", "parallel random operations, then fsck", || {
         own(&["fstests", "fsstress", "--seconds", "20"])
     }),
+    always("fsstress-full", "the same on a disk that is full most of the time", || {
+        own(&["fstests", "fsstress", "--seconds", "20", "--mebibytes", "64"])
+    }),
     always("bench-smoke", "each benchmark runs, shortest form", || own(&["bench", "--smoke"])),
     always("kmod-6.1", "modules for Debian's 6.1, objects checked", || own(&["kmod", "--kernel", "6.1"])),
     always("kmod-6.12", "modules for Debian's 6.12, objects checked", || own(&["kmod", "--kernel", "6.12"])),

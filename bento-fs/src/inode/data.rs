@@ -252,12 +252,17 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 break;
             }
             let until = match self.piece_at(at.no(), inode, next)? {
-                Piece::Hole(until) => match self.reserve_hole(at, inode, next..until.min(end)) {
-                    Ok(until) => until,
-                    // What was reserved stays; the next step hears of it first.
-                    Err(Stop::Wait(Wait::Space) | Stop::Error(Errno::NoSpace)) if next > start => break,
-                    Err(stop) => return Err(stop),
-                },
+                Piece::Hole(until) => {
+                    let run = match self.claim_hole(at, inode, next..until.min(end)) {
+                        Ok(run) => run,
+                        // What was reserved stays; the next step hears of it first.
+                        Err(Stop::Wait(Wait::Space) | Stop::Error(Errno::NoSpace)) if next > start => break,
+                        Err(stop) => return Err(stop),
+                    };
+                    // From here on an error ends the attempt: what is claimed and not mapped must not be committed.
+                    self.extent_insert(at, inode, run)?;
+                    run.end()
+                }
                 Piece::Mapped(extent) if extent.unwritten => extent.end(),
                 Piece::Mapped(extent) => {
                     self.zero_piece(at, inode, (next, extent.end().min(end)), zeroed.as_ref())?
@@ -291,22 +296,15 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Ok(end)
     }
 
-    /// Reserves one run of blocks at the start of a hole; where the run ends.
-    fn reserve_hole(
-        &mut self,
-        at: Locked,
-        inode: &mut Inode,
-        hole: Range<FileBlock>,
-    ) -> Result<FileBlock, Stop> {
+    /// Claims a run of blocks for the start of a hole, and changes nothing else.
+    fn claim_hole(&mut self, at: Locked, inode: &Inode, hole: Range<FileBlock>) -> Result<Extent, Stop> {
         if self.open_placement(at.no(), hole.clone()).is_some() {
             return Err(Wait::Again.into());
         }
         let want = u32::try_from(hole.end.0.saturating_sub(hole.start.0)).unwrap_or(u32::MAX);
         let goal = self.goal_for(at.no(), inode, hole.start)?;
         let (start, len) = self.claim_run(goal, want, Reserve::Keep)?;
-        let extent = Extent { file: hole.start, start, len, unwritten: true };
-        self.extent_insert(at, inode, extent)?;
-        Ok(extent.end())
+        Ok(Extent { file: hole.start, start, len, unwritten: true })
     }
 
     /// Where blocks for a hole should lie: behind the extent before it, else in the inode's group, where the last search

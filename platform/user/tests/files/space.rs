@@ -65,3 +65,31 @@ fn names_can_be_removed_from_a_full_volume() {
     volume.check();
     assert!(volume.free_blocks() + 2 >= before);
 }
+
+#[test]
+fn the_last_blocks_of_a_volume_are_reserved_whole_or_not_at_all() {
+    // Written and missing blocks take turns, so each block that is reserved is an extent of its own, and one of them finds
+    // the inode full of extents: with so many blocks left, the next is taken and there is none for the node.
+    for left in 0..16 {
+        let mut volume = Volume::with(8192, |options| options.inodes = Some(128));
+        let file = volume.create(b"file").unwrap();
+        let filler = volume.create(b"filler").unwrap();
+        for at in 0..3 {
+            volume.write(file, (2 * at + 1) * BLOCK, b"x").unwrap();
+        }
+        let mut end = 0;
+        loop {
+            let available = volume.mount.statfs().blocks_available;
+            if available <= left {
+                break;
+            }
+            let more = (available - left) * BLOCK;
+            volume.fallocate(filler, Allocate::Reserve, end..end + more).unwrap();
+            end += more;
+        }
+        let reserved = volume.fallocate(file, Allocate::Reserve, 0..64 * BLOCK);
+        assert_eq!(reserved, Err(Errno::NoSpace), "{left} blocks were left");
+        volume.check();
+        volume.remount().check();
+    }
+}
