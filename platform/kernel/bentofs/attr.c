@@ -2,6 +2,18 @@
 /* Attributes, extended attributes, access control lists and symbolic links. */
 #include "internal.h"
 
+/* What chattr(1) set, as statx(2) tells it. */
+static void tell_flags(u32 flags, struct kstat *stat)
+{
+	if (flags & FS_IMMUTABLE_FL)
+		stat->attributes |= STATX_ATTR_IMMUTABLE;
+	if (flags & FS_APPEND_FL)
+		stat->attributes |= STATX_ATTR_APPEND;
+	if (flags & FS_NODUMP_FL)
+		stat->attributes |= STATX_ATTR_NODUMP;
+	stat->attributes_mask |= STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP;
+}
+
 int bk_getattr(bento_idmap *idmap, const struct path *path, struct kstat *stat, u32 mask, unsigned int flags)
 {
 	struct inode *inode = d_inode(path->dentry);
@@ -15,6 +27,7 @@ int bk_getattr(bento_idmap *idmap, const struct path *path, struct kstat *stat, 
 		stat->result_mask |= STATX_BTIME;
 	}
 	stat->blksize = BENTO_BLOCK;
+	tell_flags(bk_inode_of(inode)->flags, stat);
 	if (S_ISREG(inode->i_mode))
 		stat->blocks += bk_pending_sectors(inode);
 	return 0;
