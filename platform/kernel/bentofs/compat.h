@@ -15,6 +15,9 @@
 #include <linux/timekeeping.h>
 #include <linux/version.h>
 #include <linux/xattr.h>
+#if __has_include(<linux/filelock.h>)
+#include <linux/filelock.h>
+#endif
 #if __has_include(<linux/folio_batch.h>)
 #include <linux/folio_batch.h>
 #else

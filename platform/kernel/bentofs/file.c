@@ -524,6 +524,7 @@ const struct file_operations bk_file_fops = {
 	.open = open,
 	.release = release,
 	.fsync = bk_fsync,
+	.setlease = generic_setlease,
 	.splice_read = bento_splice_read,
 	.splice_write = iter_file_splice_write,
 	.fallocate = fallocate,

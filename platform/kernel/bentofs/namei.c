@@ -370,6 +370,7 @@ const struct file_operations bk_dir_fops = {
 	.read = generic_read_dir,
 	.iterate_shared = iterate,
 	.fsync = sync_dir,
+	.setlease = generic_setlease,
 	.unlocked_ioctl = bk_ioctl,
 	.compat_ioctl = bk_compat_ioctl,
 };
