@@ -114,6 +114,7 @@ for round in 1 2; do
 	sleep 1
 	check "freeze $round: nothing is written" [ "$(sum)" = "$before" ]
 	check "freeze $round: reads go on" grep -qx three "$MNT/more"
+	check "freeze $round: memory is given back" sh -c 'echo 3 >/proc/sys/vm/drop_caches'
 	[ "$FSTYP" != bento ] || refuse "freeze $round: no upgrade meanwhile" bento upgrade "$MNT"
 	check "freeze $round: it ends" fsfreeze -u "$MNT"
 	check "freeze $round: work goes on" changes

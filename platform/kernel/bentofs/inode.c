@@ -78,12 +78,17 @@ void bk_inode_dirty(struct inode *inode, int flags)
 	spin_unlock(&m->dirty_lock);
 }
 
+static bool has_times(struct bk_node *node)
+{
+	return READ_ONCE(node->slot.times_dirty) && READ_ONCE(node->has_slot);
+}
+
 static int flush_times(struct bento_mount *m, struct bk_node *node)
 {
 	struct bk_call *c;
 	int error;
 
-	if (!READ_ONCE(node->slot.times_dirty) || !READ_ONCE(node->has_slot))
+	if (!has_times(node))
 		return 0;
 	c = bk_call_get(m);
 	c->rust.args.ino = node->ino;
@@ -350,7 +355,11 @@ void bk_inode_evict(struct inode *inode)
 	truncate_inode_pages_final(&inode->i_data);
 	if (node)
 		bk_file_evict(inode);
-	if (node && !m->read_only) {
+	/*
+	 * The shrinker comes here with s_umount held, which thawing needs: it must not wait for that. It finds inodes that have
+	 * a name, and while the mount is frozen no times are dirty: freezing wrote them, and nobody may change any.
+	 */
+	if (node && !m->read_only && (!inode->i_nlink || has_times(node))) {
 		sb_start_intwrite(inode->i_sb);
 		if (inode->i_nlink)
 			flush_times(m, node);

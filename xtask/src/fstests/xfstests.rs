@@ -431,6 +431,8 @@ impl Bench {
     fn tidy(&self) {
         for name in ["scratch", "test"] {
             let dir = self.mount_point(name);
+            // One that was ended while it had frozen the file system leaves it so, and its device in use.
+            let _ = Command::new("fsfreeze").arg("-u").arg(&dir).stderr(Stdio::null()).status();
             for _ in 0..8 {
                 let done = Command::new("umount").arg("-l").arg(&dir).stderr(Stdio::null()).status();
                 if !done.is_ok_and(|status| status.success()) {
