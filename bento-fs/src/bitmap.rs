@@ -538,7 +538,11 @@ fn hint_of(map: Map) -> usize {
     usize::from(map == Map::Blocks)
 }
 
+/// Of two that load a group at once the second changes nothing: bits may have been claimed in between.
 fn fill(busy: Busy<'_>, bytes: &Bytes) {
+    if *busy.loaded {
+        return;
+    }
     for (map, words) in [(Map::Inodes, busy.inodes), (Map::Blocks, busy.blocks)] {
         let bitmap = match map {
             Map::Inodes => group::inode_bitmap(bytes),
@@ -580,6 +584,21 @@ mod tests {
             }
         }
         set_run(&mut [0; 4], Run { start: 20, len: u32::MAX }, true);
+    }
+
+    #[test]
+    fn a_loader_that_was_overtaken_changes_nothing() {
+        struct Group(bool, [u64; 4], [u64; 4], [u32; 2]);
+        fn busy(Group(loaded, inodes, blocks, hint): &mut Group) -> Busy<'_> {
+            Busy { loaded, inodes, blocks, hint }
+        }
+        let bytes = [0; bento_api::BLOCK];
+        let mut group = Group(false, [u64::MAX; 4], [u64::MAX; 4], [7; 2]);
+        fill(busy(&mut group), &bytes);
+        assert_eq!((group.1, group.2, group.3), ([0; 4], [0; 4], [0; 2]));
+        (group.1[0], group.2[1], group.3[1]) = (1, 6, 65);
+        fill(busy(&mut group), &bytes);
+        assert_eq!((group.1[0], group.2[1], group.3[1]), (1, 6, 65));
     }
 
     #[test]
