@@ -261,6 +261,17 @@ static int store_acl(struct inode *inode, struct posix_acl *acl, int type)
 	return error;
 }
 
+static int set_mode(struct inode *inode, umode_t mode)
+{
+	struct bento_set_attr set = { .mask = BENTO_SET_MODE, .mode = mode };
+
+	return mode == inode->i_mode ? 0 : change(inode, &set);
+}
+
+/*
+ * The list and the mode are two transactions. What grants less comes first: a mode shows a list's mask where it shows the group's rights,
+ * which without the list would be the group's.
+ */
 int bk_set_acl(bento_idmap *idmap, bento_acl_place place, struct posix_acl *acl, int type)
 {
 	struct inode *inode = bento_acl_inode(place);
@@ -271,12 +282,11 @@ int bk_set_acl(bento_idmap *idmap, bento_acl_place place, struct posix_acl *acl,
 		return acl ? -EACCES : 0;
 	if (type == ACL_TYPE_ACCESS && acl)
 		error = posix_acl_update_mode(idmap, inode, &mode, &acl);
-	if (!error && mode != inode->i_mode) {
-		struct bento_set_attr set = { .mask = BENTO_SET_MODE, .mode = mode };
-
-		error = change(inode, &set);
-	}
-	return error ?: store_acl(inode, acl, type);
+	if (error)
+		return error;
+	if (acl)
+		return store_acl(inode, acl, type) ?: set_mode(inode, mode);
+	return set_mode(inode, mode) ?: store_acl(inode, acl, type);
 }
 
 #define HANDLER(variable, text) \

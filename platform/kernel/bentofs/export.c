@@ -49,7 +49,8 @@ static struct dentry *find(struct super_block *sb, const u32 *from)
 		error = -ESTALE;
 	inode = error ? ERR_PTR(error) : bk_iget(sb, c, seen);
 	bk_call_put(c);
-	if (!IS_ERR(inode) && !inode->i_nlink) {
+	/* One that has no name is there for as long as somebody else has it open. */
+	if (!IS_ERR(inode) && !inode->i_nlink && atomic_read(&inode->i_count) == 1) {
 		iput(inode);
 		inode = ERR_PTR(-ESTALE);
 	}
