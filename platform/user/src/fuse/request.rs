@@ -39,7 +39,7 @@ impl Header {
 
 /// One decoded request. Where the wire has a structure it is passed on; names carry no NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // The fields say what the opcode's own documentation in `abi` says.
+#[allow(missing_docs, reason = "the fields say what the documentation of the opcode in `abi` says")]
 pub enum Op<'a> {
     Init(abi::InitIn),
     Destroy,
