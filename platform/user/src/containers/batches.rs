@@ -6,7 +6,7 @@
 //! # Crash
 //! A batch that somebody panicked in is poisoned: it is never sealed, so half an operation never reaches the log.
 use super::blocks::Cached;
-use crate::gate::Gate;
+use crate::gate::{Gate, LANES};
 use bento_api::limits::BATCHES_IN_FLIGHT;
 use bento_api::{BatchSeq, Mounted, Seal, Totals};
 use parking_lot::Mutex;
@@ -20,6 +20,22 @@ pub(super) struct Sealed {
     pub(super) blocks: Vec<Arc<Cached>>,
 }
 
+/// What the calls of one lane added to the totals: each has a cache line to itself.
+#[derive(Default)]
+#[repr(align(128))]
+struct LaneTotals([AtomicU64; 3]);
+
+impl LaneTotals {
+    fn add(&self, change: Totals) {
+        let Totals { blocks, inodes, orphans } = change;
+        for (total, change) in self.0.iter().zip([blocks, inodes, orphans]) {
+            if change != 0 {
+                total.fetch_add(change, SeqCst); // wraps, as two's complement does
+            }
+        }
+    }
+}
+
 pub(super) struct Batches {
     gate: Gate,
     seq: AtomicU64,
@@ -27,7 +43,7 @@ pub(super) struct Batches {
     sealed: Mutex<VecDeque<Sealed>>,
     idle: Mutex<Vec<Vec<Arc<Cached>>>>,
     durable: AtomicU64,
-    totals: [AtomicU64; 3],
+    totals: Box<[LaneTotals]>,
     poisoned: AtomicBool,
     /// While a batch is on its way, the next waits until it has so many blocks, so that many callers share it.
     ride_until: usize,
@@ -35,7 +51,8 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn new(mounted: &Mounted) -> Self {
-        let Totals { blocks, inodes, orphans } = mounted.totals;
+        let totals: Box<[LaneTotals]> = (0..LANES).map(|_| LaneTotals::default()).collect();
+        totals[0].add(mounted.totals);
         Self {
             gate: Gate::default(),
             seq: AtomicU64::new(mounted.next.0),
@@ -43,7 +60,7 @@ impl Batches {
             sealed: Mutex::default(),
             idle: Mutex::default(),
             durable: AtomicU64::new(mounted.next.0.saturating_sub(1)),
-            totals: [blocks, inodes, orphans].map(AtomicU64::new),
+            totals,
             poisoned: AtomicBool::new(false),
             ride_until: (mounted.log_credits / 8).min(mounted.batch_limit / 2) as usize,
         }
@@ -82,19 +99,16 @@ impl Batches {
         self.running.lock().push(block);
     }
 
-    pub(super) fn add_totals(&self, change: Totals) {
-        let Totals { blocks, inodes, orphans } = change;
-        for (total, change) in self.totals.iter().zip([blocks, inodes, orphans]) {
-            if change != 0 {
-                total.fetch_add(change, SeqCst); // wraps, as two's complement does
-            }
-        }
+    pub(super) fn add_totals(&self, lane: usize, change: Totals) {
+        self.totals[lane % LANES].add(change);
     }
 
+    /// Exact while the gate is closed: an operation that takes and one that frees may be of different lanes.
     pub(super) fn totals(&self) -> Totals {
-        let [blocks, inodes, orphans] = &self.totals;
-        let get = |total: &AtomicU64| total.load(SeqCst);
-        Totals { blocks: get(blocks), inodes: get(inodes), orphans: get(orphans) }
+        let sum = |at: usize| {
+            self.totals.iter().fold(0, |sum: u64, lane| sum.wrapping_add(lane.0[at].load(SeqCst)))
+        };
+        Totals { blocks: sum(0), inodes: sum(1), orphans: sum(2) }
     }
 
     /// Ends the running batch.

@@ -5,6 +5,7 @@
 //! latches. Blocks that somebody pins, and blocks that are not home, stay.
 use super::Containers;
 use super::pages::{Pages, new_page};
+use super::shards::Shards;
 use crate::device::Medium;
 use arrayvec::ArrayVec;
 use bento_api::limits::BATCHES_IN_FLIGHT;
@@ -17,7 +18,6 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-const SHARDS: usize = 64;
 /// A shard is never told to keep fewer blocks.
 const LEAST: usize = 16;
 /// Blocks that one insertion looks at to find some to drop.
@@ -218,7 +218,7 @@ pub struct CacheCounters {
 }
 
 pub(super) struct Blocks {
-    shards: Vec<Mutex<Shard>>,
+    shards: Shards<Shard>,
     blanks: Mutex<Vec<Arc<Cached>>>,
     zero: Arc<Bytes>,
     most_in_shard: usize,
@@ -229,10 +229,11 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) fn new(most: u64, zero: Arc<Bytes>) -> Self {
-        let most_in_shard = usize::try_from(most / SHARDS as u64).unwrap_or(usize::MAX).max(LEAST);
+        let most_in_shard =
+            usize::try_from(most / Shards::<Shard>::COUNT as u64).unwrap_or(usize::MAX).max(LEAST);
         let (fetched, shared, evicted) = Default::default();
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: Shards::default(),
             blanks: Mutex::new(Vec::with_capacity(BLANKS)),
             zero,
             most_in_shard,
@@ -243,7 +244,7 @@ impl Blocks {
     }
 
     fn shard(&self, no: BlockNo) -> &Mutex<Shard> {
-        &self.shards[(no.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % SHARDS]
+        self.shards.of(no.0)
     }
 
     /// A cached block.
@@ -398,7 +399,7 @@ impl Blocks {
             }
             return;
         }
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut shard = shard.lock();
             let inside = |no: BlockNo| (start.0..end).contains(&no.0);
             shard
@@ -414,7 +415,7 @@ impl Blocks {
     }
 
     pub(super) fn evict_all(&self, pages: &Pages) {
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut shard = shard.lock();
             let clean = |cached: &&Arc<Cached>| {
                 Arc::strong_count(cached) == 1 && cached.latch.try_read().is_some_and(|v| v.is_clean())
@@ -440,7 +441,7 @@ impl Blocks {
 
 impl Containers {
     pub(super) fn cached(&self, no: BlockNo) -> Option<Arc<Cached>> {
-        if self.always_miss.load(Relaxed) { None } else { self.blocks.get(no) }
+        if self.always_misses() { None } else { self.blocks.get(no) }
     }
 
     pub(super) fn fetch(&self, no: BlockNo, how: Fetch) -> Result<Arc<Cached>, Errno> {

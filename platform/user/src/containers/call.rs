@@ -20,6 +20,9 @@ const PAGES: usize = 128;
 /// Reserve pages that are at hand before an attempt starts; an operation that needs more asks the pool.
 const AT_HAND: usize = 16;
 
+/// Blocks of the last operation that the next one finds without asking the cache: it probably wants the same.
+const RECENT: usize = 8;
+
 /// A block that is pinned in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin(u16);
@@ -73,6 +76,12 @@ impl Pins {
         pinned.expect("a pin is used in the attempt that got it")
     }
 
+    /// Empties the table; what was in it.
+    fn drain(&mut self) -> impl Iterator<Item = (BlockNo, Arc<Cached>)> {
+        let len = self.len.take();
+        self.pins[..len].iter_mut().filter_map(|pin| pin.take()).map(|pinned| (pinned.no, pinned.cached))
+    }
+
     fn retain(&mut self, keep: impl Fn(&Pinned) -> bool) {
         let len = self.len.replace(0);
         for at in 0..len {
@@ -94,6 +103,7 @@ pub struct UserCall {
     pub(super) progressed: Cell<bool>,
     pub(super) credits: Cell<u32>,
     pub(super) pins: Pins,
+    recent: RefCell<ArrayVec<(BlockNo, Arc<Cached>), RECENT>>,
     pub(super) wanted: RefCell<ArrayVec<(BlockNo, Fetch), WANTED>>,
     // What an attempt took.
     locks: RefCell<ArrayVec<(InodeNo, Guard), LOCKS>>,
@@ -121,6 +131,7 @@ impl UserCall {
             progressed: Cell::default(),
             credits: Cell::default(),
             pins: Pins::new(),
+            recent: RefCell::default(),
             wanted: RefCell::default(),
             locks: RefCell::default(),
             rename: RefCell::default(),
@@ -153,9 +164,16 @@ impl UserCall {
 
     // The host's side of an operation.
 
-    /// Begins an operation: forgets what the last one pinned.
+    /// Begins an operation: what the last one pinned is only at hand.
     pub(crate) fn begin(&mut self) {
-        self.pins.retain(|_| false);
+        let recent = self.recent.get_mut();
+        recent.clear();
+        let room = recent.capacity();
+        self.pins
+            .drain()
+            .enumerate()
+            .filter(|(at, _)| *at < room)
+            .for_each(|(_, pinned)| recent.push(pinned));
         self.cursor.set([0; CURSOR]);
         self.progressed.set(false);
         self.now.set(None);
@@ -237,6 +255,7 @@ impl UserCall {
     /// Lets go of everything, so that an idle call keeps no block in the cache.
     pub fn rest(&mut self) {
         self.pins.retain(|_| false);
+        self.recent.get_mut().clear();
     }
 
     /// The newest batch that changed one of the blocks that the last operation used, and is not durable; 0 if none is.
@@ -278,6 +297,16 @@ impl UserCall {
     }
 
     // The entry's side.
+
+    /// A cached block, at hand or not.
+    pub(super) fn cached_block(&self, no: BlockNo) -> Option<Arc<Cached>> {
+        let mut recent = self.recent.borrow_mut();
+        let at = recent.iter().position(|(other, _)| *other == no);
+        match at.map(|at| recent.swap_remove(at).1) {
+            Some(cached) if !cached.is_gone() && !self.containers.always_misses() => Some(cached),
+            _ => self.containers.cached(no),
+        }
+    }
 
     /// The operation's time: that of the first question, so that one that does not ask need not know.
     pub(super) fn time(&self) -> Time {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// A group, without words until somebody fills them: a volume has thousands that nobody uses.
 #[derive(Default)]
+#[repr(align(128))] // so that no two share a cache line
 struct Group {
     loaded: bool,
     inodes: Box<[u64]>,
@@ -29,13 +30,17 @@ impl Group {
     }
 }
 
+/// A counter with a cache line to itself.
+#[repr(align(128))]
+struct Apart(AtomicU64);
+
 pub(super) struct Groups {
     groups: Vec<Mutex<Group>>,
     orphans: Mutex<Group>,
     inodes: u32,
     blocks: u32,
     orphan_slots: u32,
-    available: [AtomicU64; 2],
+    available: [Apart; 2],
 }
 
 /// The words of a run with the mask of its bits in each. Bits past the end are left out.
@@ -82,12 +87,12 @@ impl Groups {
             inodes: mounted.inodes_per_group,
             blocks: mounted.blocks_per_group,
             orphan_slots: mounted.orphan_slots,
-            available: [AtomicU64::new(inodes), AtomicU64::new(blocks)],
+            available: [inodes, blocks].map(|count| Apart(AtomicU64::new(count))),
         }
     }
 
     fn counter(&self, group: GroupNo, map: Map) -> Option<&AtomicU64> {
-        (group != GroupNo::ORPHANS).then(|| &self.available[map as usize])
+        (group != GroupNo::ORPHANS).then(|| &self.available[map as usize].0)
     }
 
     fn with_state<R>(&self, group: GroupNo, f: impl FnOnce(&mut Group) -> R) -> Result<R, Errno> {
@@ -157,7 +162,7 @@ impl Groups {
     }
 
     pub(super) fn available(&self, map: Map) -> u64 {
-        self.available[map as usize].load(SeqCst)
+        self.available[map as usize].0.load(SeqCst)
     }
 
     /// The busy bits of a group that is loaded.

@@ -84,8 +84,7 @@ impl Containers {
             self.credits.came_home(replaced);
             self.batches.recycle(sealed.blocks);
         }
-        let freed = self.frees.lock().take_data(through);
-        self.release(freed);
+        self.frees.take_data(through, |freed| self.release(freed));
     }
 
     /// Lists home writes.
@@ -119,18 +118,16 @@ impl Containers {
         (homes.listed, homes.cursor) = (listed, 0);
         drop(homes);
         self.credits.came_home(u32::try_from(count).unwrap_or(u32::MAX));
-        let freed = self.frees.lock().take_logged(through);
-        self.release(freed);
+        self.frees.take_logged(through, |freed| self.release(freed));
     }
 
     /// Lets freed bits be used again; cached blocks leave the cache before.
-    fn release(&self, freed: Vec<Freed>) {
-        for freed in &freed {
+    fn release(&self, freed: &[Freed]) {
+        for freed in freed {
             if freed.block.0 != 0 {
                 self.blocks.drop_run(freed.block, freed.run.len);
             }
             self.groups.clear(freed.group, freed.map, freed.run);
         }
-        self.frees.lock().released(freed);
     }
 }

@@ -3,31 +3,33 @@
 //! # Locking
 //! A shard's mutex is held only to look a lock up. The locks themselves let a waiting writer go before later
 //! readers.
+use super::shards::Shards;
 use bento_api::{InodeNo, Mode};
-use parking_lot::{ArcRwLockReadGuard, ArcRwLockWriteGuard, Mutex, RawRwLock, RwLock};
+use parking_lot::{ArcRwLockReadGuard, ArcRwLockWriteGuard, RawRwLock, RwLock};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-const SHARDS: usize = 64;
 /// Idle locks that a shard keeps before it looks for some to drop.
-const IDLE: usize = 256;
+const IDLE: usize = 32;
 
 struct Shard {
     locks: FxHashMap<u64, Arc<RwLock<()>>>,
     /// How many locks there may be before the next sweep.
     sweep_at: usize,
+    /// Locks that a sweep found idle, for numbers to come.
+    spare: Vec<Arc<RwLock<()>>>,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { locks: FxHashMap::default(), sweep_at: IDLE, spare: Vec::new() }
+    }
 }
 
 /// Shared-exclusive locks, one for every number that somebody uses.
+#[derive(Default)]
 pub struct Locks {
-    shards: Vec<Mutex<Shard>>,
-}
-
-impl Default for Locks {
-    fn default() -> Self {
-        let shard = |_| Mutex::new(Shard { locks: FxHashMap::default(), sweep_at: IDLE });
-        Self { shards: (0..SHARDS).map(shard).collect() }
-    }
+    shards: Shards<Shard>,
 }
 
 /// A lock that is held.
@@ -50,14 +52,16 @@ impl Guard {
 
 impl Locks {
     fn of(&self, ino: InodeNo) -> Arc<RwLock<()>> {
-        let shard = ino.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
-        let mut shard = self.shards[shard as usize % SHARDS].lock();
-        if shard.locks.len() >= shard.sweep_at {
+        let mut shard = self.shards.of(ino.0).lock();
+        let Shard { locks, sweep_at, spare } = &mut *shard;
+        if locks.len() >= *sweep_at {
             // Who holds or wants a lock has a clone of it, taken under this mutex.
-            shard.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-            shard.sweep_at = IDLE.max(2 * shard.locks.len());
+            let idle = locks.extract_if(|_, lock| Arc::strong_count(lock) == 1);
+            spare.extend(idle.map(|(_, lock)| lock));
+            spare.truncate(IDLE);
+            *sweep_at = IDLE.max(2 * locks.len());
         }
-        shard.locks.entry(ino.0).or_default().clone()
+        locks.entry(ino.0).or_insert_with(|| spare.pop().unwrap_or_default()).clone()
     }
 
     /// Locks, waiting.

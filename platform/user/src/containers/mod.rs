@@ -27,6 +27,7 @@ mod memory;
 mod pages;
 mod placements;
 mod platform;
+mod shards;
 mod slots;
 
 #[cfg(test)]
@@ -128,7 +129,7 @@ pub struct Containers {
     placements: Placements,
     batches: Batches,
     homes: Mutex<Homes>,
-    frees: Mutex<Frees>,
+    frees: Frees,
     credits: Credits,
     due: Mutex<VecDeque<Due>>,
     settling: Mutex<()>,
@@ -168,7 +169,7 @@ impl Containers {
             placements: Placements::default(),
             batches: Batches::new(mounted),
             homes: Mutex::default(),
-            frees: Mutex::default(),
+            frees: Frees::default(),
             credits: Credits::new(mounted.log_credits, mounted.batch_limit, not_home),
             due: Mutex::default(),
             settling: Mutex::default(),
@@ -302,7 +303,7 @@ impl Containers {
 
     /// Whether freed bits wait for a batch or for the tail.
     pub fn has_pending_frees(&self) -> bool {
-        !self.frees.lock().is_empty()
+        !self.frees.is_empty()
     }
 
     /// Placements that are open.
@@ -325,6 +326,10 @@ impl Containers {
     /// Makes every first use of a block in a call a miss, as if it had just been evicted.
     pub fn set_always_miss(&self, on: bool) {
         self.always_miss.store(on, SeqCst);
+    }
+
+    fn always_misses(&self) -> bool {
+        self.always_miss.load(Relaxed)
     }
 
     /// How the cache does.

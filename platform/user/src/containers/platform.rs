@@ -55,7 +55,7 @@ impl Platform for UserCall {
         if let Some(pin) = self.pins.find(no) {
             return Ok(Some(pin));
         }
-        self.containers.cached(no).map(|cached| self.pins.push(cached, false)).transpose()
+        self.cached_block(no).map(|cached| self.pins.push(cached, false)).transpose()
     }
 
     fn want(&self, no: BlockNo, how: Fetch) {
@@ -238,11 +238,11 @@ impl Platform for UserCall {
     }
 
     fn free_after(&self, batch: BatchSeq, freed: Freed) {
-        self.containers.frees.lock().add(batch, freed);
+        self.containers.frees.add(self.lane, batch, freed);
     }
 
     fn add_totals(&self, change: Totals) {
-        self.containers.batches.add_totals(change);
+        self.containers.batches.add_totals(self.lane, change);
     }
 
     fn leave(&self) {

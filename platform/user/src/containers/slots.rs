@@ -1,10 +1,9 @@
 //! Inode slots, one for each inode that somebody uses.
+use super::shards::Shards;
 use bento_api::{BatchSeq, InodeNo, Slot};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
-
-const SHARDS: usize = 64;
 
 struct Used {
     slot: Slot,
@@ -38,19 +37,14 @@ pub enum Forgotten {
     Dropped,
 }
 
+#[derive(Default)]
 pub(super) struct Slots {
-    shards: Vec<Mutex<FxHashMap<u64, Used>>>,
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
-    }
+    shards: Shards<FxHashMap<u64, Used>>,
 }
 
 impl Slots {
     fn shard(&self, ino: InodeNo) -> &Mutex<FxHashMap<u64, Used>> {
-        &self.shards[(ino.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % SHARDS]
+        self.shards.of(ino.0)
     }
 
     /// Counts one more user of an inode.
