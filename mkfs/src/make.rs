@@ -13,8 +13,19 @@ use bento_fs::format::node::NodeMut;
 use bento_fs::format::record::Extent;
 use bento_fs::format::{Geometry, Inode, dirent};
 
-/// Data blocks that mkfs itself uses: one each for the root directory, lost+found and the orphan slots.
-const OWN_BLOCKS: u32 = 3;
+/// A volume of so many groups gets as many blocks of orphan slots: inodes of different groups use different ones. A
+/// smaller volume gets one.
+const SPREAD: u32 = 8;
+
+/// Blocks of orphan slots that a new volume has.
+fn orphan_blocks(geometry: &Geometry) -> u32 {
+    if geometry.groups < SPREAD { 1 } else { SPREAD }
+}
+
+/// Data blocks that mkfs itself uses: one each for the root directory and lost+found, and the orphan slots.
+fn own_blocks(geometry: &Geometry) -> u32 {
+    2 + orphan_blocks(geometry)
+}
 
 /// What was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +129,11 @@ impl Maker<'_> {
         if number == GroupNo(0) {
             let first = geometry.data_start(number).ok_or(missing)?;
             let blocks = group::block_bitmap_mut(&mut self.bytes);
-            use_bits(blocks, first..first + OWN_BLOCKS);
+            use_bits(blocks, first..first + own_blocks(&geometry));
             let inodes = group::inode_bitmap_mut(&mut self.bytes);
             use_bits(inodes, 0..FIRST_INODE);
             counts = Counts {
-                free_blocks: counts.free_blocks - OWN_BLOCKS,
+                free_blocks: counts.free_blocks - own_blocks(&geometry),
                 free_inodes: counts.free_inodes - FIRST_INODE,
                 inodes_init: INODES_PER_BLOCK,
             };
@@ -158,20 +169,23 @@ impl Maker<'_> {
         let group = GroupNo(0);
         let first = geometry.data_start(group).ok_or(missing)?;
         let at = |index: u32| geometry.block_no(group, first + index).ok_or(missing);
-        let [root, lost, orphans] = [at(0)?, at(1)?, at(2)?];
+        let ([root, lost, orphans], slots) = ([at(0)?, at(1)?, at(2)?], orphan_blocks(&geometry));
         self.root_block(root)?;
         block::start(&mut self.bytes, BlockKind::Dir, lost, LOST_AND_FOUND.into());
         dirent::start(&mut self.bytes);
         self.seal_and_write(lost, "lost+found")?;
-        block::start(&mut self.bytes, BlockKind::Orphan, orphans, ORPHANS.into());
-        self.seal_and_write(orphans, "the orphan slots")?;
+        for index in 0..slots {
+            let place = at(2 + index)?;
+            block::start(&mut self.bytes, BlockKind::Orphan, place, ORPHANS.into());
+            self.seal_and_write(place, "the orphan slots")?;
+        }
 
         let owner = self.plan.root_owner;
         let directory = FileKind::Directory;
         let root_inode =
-            Inode { nlink: 3, parent: ROOT, ..self.inode(directory, self.plan.root_mode, owner, root) };
-        let lost_inode = Inode { nlink: 2, parent: ROOT, ..self.inode(directory, 0o700, (0, 0), lost) };
-        let orphan_inode = self.inode(FileKind::Regular, 0o600, (0, 0), orphans);
+            Inode { nlink: 3, parent: ROOT, ..self.inode(directory, self.plan.root_mode, owner, root, 1) };
+        let lost_inode = Inode { nlink: 2, parent: ROOT, ..self.inode(directory, 0o700, (0, 0), lost, 1) };
+        let orphan_inode = self.inode(FileKind::Regular, 0o600, (0, 0), orphans, slots);
         self.bytes.fill(0);
         let mut table = None;
         for (ino, inode) in [(ROOT, root_inode), (LOST_AND_FOUND, lost_inode), (ORPHANS, orphan_inode)] {
@@ -193,16 +207,16 @@ impl Maker<'_> {
         self.seal_and_write(root, "the root directory")
     }
 
-    /// An inode with one block.
-    fn inode(&self, kind: FileKind, mode: u16, owner: (u32, u32), data: BlockNo) -> Inode {
+    /// An inode with one run of blocks.
+    fn inode(&self, kind: FileKind, mode: u16, owner: (u32, u32), start: BlockNo, len: u32) -> Inode {
         let now = Time::new(self.plan.superblock.mkfs_time, 0);
         let mut inode = Inode {
             mode: u16::try_from(kind.mode_bits()).unwrap_or(0) | mode,
             nlink: 1,
             uid: owner.0,
             gid: owner.1,
-            size: BLOCK_BYTES,
-            blocks: 1,
+            size: BLOCK_BYTES * u64::from(len),
+            blocks: len.into(),
             atime: now,
             mtime: now,
             ctime: now,
@@ -210,7 +224,7 @@ impl Maker<'_> {
             version: 1,
             ..Inode::free(1)
         };
-        let extent = Extent { file: FileBlock(0), start: data, len: 1, unwritten: false };
+        let extent = Extent { file: FileBlock(0), start, len, unwritten: false };
         // A root area that was just zeroed has room for one record.
         let _ = NodeMut::root(inode.extent_root_mut()).insert(0, extent.into());
         inode

@@ -6,7 +6,7 @@ use bento_fs::format::group::{self, Summary};
 use bento_fs::format::log::LogHeader;
 use bento_fs::format::node::{Node, Tree};
 use bento_fs::format::superblock::State;
-use bento_fs::format::{Inode, Superblock, dirent, orphan};
+use bento_fs::format::{Geometry, Inode, Superblock, dirent, orphan};
 use bento_mkfs::{Entropy, MakeError, Options, PlanError, make, plan};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -76,6 +76,11 @@ fn made(blocks: u64, options: &Options) -> (Memory, Superblock) {
     (disk, superblock)
 }
 
+/// Blocks of orphan slots: docs/format.md, section 12.
+fn slot_blocks(geometry: &Geometry) -> u64 {
+    if geometry.groups < 8 { 1 } else { 8 }
+}
+
 /// Looks at everything that mkfs writes.
 fn check(disk: &Memory, superblock: &Superblock) {
     let geometry = superblock.geometry;
@@ -98,7 +103,7 @@ fn check(disk: &Memory, superblock: &Superblock) {
             assert_eq!(copy.copy_group, group);
         }
     }
-    assert_eq!(free_blocks, geometry.data_blocks() - 3);
+    assert_eq!(free_blocks, geometry.data_blocks() - 2 - slot_blocks(&geometry));
     assert_eq!(free_inodes, geometry.inodes_total() - 16);
     let [slot0, slot1] = [0, 1].map(|slot| disk.get(geometry.log_slot(slot).unwrap()));
     let header = LogHeader::choose(&slot0, &slot1, seed).unwrap();
@@ -113,22 +118,29 @@ fn files(disk: &Memory, superblock: &Superblock) {
         let (block, at) = superblock.geometry.inode_place(ino).unwrap();
         Inode::decode(&disk.get(block)[at..], ino, superblock.csum_seed).unwrap()
     };
-    let data = |ino: InodeNo, kind| {
+    let run = |ino: InodeNo, blocks: u64| {
         let inode = inode(ino);
         let extent = Node::root(inode.extent_root(), Tree::Extents, inode.depth).extent(0).unwrap().unwrap();
-        assert!(superblock.geometry.is_data_run(extent.start, 1));
-        assert_eq!((extent.len, inode.blocks, inode.size, inode.generation), (1, 1, 4096, 1));
-        let bytes = disk.get(extent.start);
-        Header::verify(&bytes, superblock.csum_seed, kind, extent.start, ino.into()).unwrap();
+        assert!(superblock.geometry.is_data_run(extent.start, extent.len));
+        assert_eq!((u64::from(extent.len), inode.blocks, inode.size), (blocks, blocks, blocks * 4096));
+        assert_eq!(inode.generation, 1);
+        extent.start.0..extent.start.0 + blocks
+    };
+    let block = |ino: InodeNo, kind, no: u64| {
+        let bytes = disk.get(BlockNo(no));
+        Header::verify(&bytes, superblock.csum_seed, kind, BlockNo(no), ino.into()).unwrap();
         bytes
     };
+    let data = |ino, kind| block(ino, kind, run(ino, 1).start);
     let root = data(ROOT, BlockKind::Dir);
     let hash = superblock.hash_key.hash(b"lost+found");
     let entry = dirent::find(&root, b"lost+found", hash).unwrap().unwrap();
     assert_eq!((entry.ino, entry.kind), (LOST_AND_FOUND, FileKind::Directory));
     assert_eq!(dirent::entries(&root).count(), 1);
     assert_eq!(dirent::is_empty(&data(LOST_AND_FOUND, BlockKind::Dir)), Ok(true));
-    assert_eq!(orphan::used(&data(ORPHANS, BlockKind::Orphan), &superblock.geometry).count(), 0);
+    for no in run(ORPHANS, slot_blocks(&superblock.geometry)) {
+        assert_eq!(orphan::used(&block(ORPHANS, BlockKind::Orphan, no), &superblock.geometry).count(), 0);
+    }
     let root = inode(ROOT);
     assert_eq!((root.mode, root.nlink, root.uid, root.gid, root.parent), (0o040_755, 3, 7, 8, ROOT));
     let lost = inode(LOST_AND_FOUND);

@@ -6,7 +6,9 @@
 //!
 //! # Locking
 //! The orphan inode: shared while its map is followed, exclusive while it grows. Its number is lower than that of
-//! every file, so its turn in the order has mostly passed: then it is tried, and the attempt comes again.
+//! every file, so its turn in the order has mostly passed: then it is tried, and the attempt comes again. The file
+//! only grows, and a record is read whole: the place of a block that is not its newest needs no lock, as long as the
+//! map is in the record.
 //!
 //! # Crash
 //! Slot, count of orphans, and what made the inode an orphan change together.
@@ -91,17 +93,43 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         if inode.orphan.is_some() {
             return Ok(());
         }
-        self.orphan_load()?;
-        let slot = self.orphan_claim()?;
+        let (slot, no) = self.orphan_take(at.no())?;
         let (file, place) = slot_place(slot);
-        if file.0 < self.orphan_blocks()? {
-            let no = self.orphan_block(file)?;
-            self.orphan_put(no, place, Some(at.no()))?;
-        } else {
-            self.orphan_grow(file, place, at.no())?;
+        match no {
+            Some(no) => self.orphan_put(no, place, Some(at.no()))?,
+            None => self.orphan_grow(file, place, at.no())?,
         }
         inode.orphan = Some(slot);
         Ok(())
+    }
+
+    /// The inode of the file that holds the slots. It has no user, so no slot has newer times.
+    fn orphan_file(&self, to: &mut Inode) -> Result<(), Stop> {
+        self.load_record(ORPHANS, to)?;
+        if to.is_free() { Err(Errno::Stale.into()) } else { Ok(()) }
+    }
+
+    /// Claims a slot for an inode; also the block that it is in, if the file has that already.
+    #[inline(never)] // an inode is large
+    fn orphan_take(&mut self, ino: InodeNo) -> Result<(u32, Option<BlockNo>), Stop> {
+        let mut inode = Inode::free(0);
+        self.orphan_file(&mut inode)?;
+        let end = blocks(&inode);
+        let near = self.orphan_near(ino, end);
+        let slot = match self.orphan_claim(near)? {
+            Some(slot) => slot,
+            None => {
+                self.orphan_load()?;
+                self.orphan_claim(near)?.ok_or_else(|| self.no_slot())?
+            }
+        };
+        let (file, _) = slot_place(slot);
+        let no = if file.0 < end { Some(self.orphan_block_of(&mut inode, file)?) } else { None };
+        Ok((slot, no))
+    }
+
+    fn no_slot(&self) -> Stop {
+        if self.platform().has_pending_frees() { Wait::Space.into() } else { Errno::NoSpace.into() }
     }
 
     /// Takes a locked inode out of its slot, if it is in one. The caller writes the inode.
@@ -128,7 +156,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     #[inline(never)] // an inode is large, and for one number here
     fn orphan_blocks(&self) -> Result<u64, Stop> {
         let mut inode = Inode::free(0);
-        self.load(ORPHANS, &mut inode)?;
+        self.orphan_file(&mut inode)?;
         Ok(blocks(&inode))
     }
 
@@ -188,23 +216,39 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Err(Errno::Capacity.into())
     }
 
-    /// Claims the first slot that is free.
-    fn orphan_claim(&self) -> Result<u32, Stop> {
-        let platform = self.platform();
-        let find = |busy: &mut Busy<'_>| if *busy.loaded { find_run(busy.blocks, 0, 1) } else { None };
-        match platform.claim(GroupNo::ORPHANS, Map::Blocks, 0, find)? {
-            Some(run) if run.start < MAX_SLOTS => Ok(run.start),
-            _ if platform.has_pending_frees() => Err(Wait::Space.into()),
-            _ => Err(Errno::NoSpace.into()),
-        }
+    /// The block of slots to begin with for an inode, of a file that has `end`: each group has its favourite, so that
+    /// who takes files away in one directory changes other blocks than who does so in another.
+    fn orphan_near(&self, ino: InodeNo, end: u64) -> u64 {
+        let group = self.volume.geometry.inode_bit(ino).map_or(0, |(group, _)| u64::from(group.0));
+        group.checked_rem(end).unwrap_or(0)
     }
 
-    /// The device block of a block of slots. The orphan file's map is locked from here on.
+    /// Claims the first slot that is free in a block or behind it, or else before it; none if all are taken, or not
+    /// known yet.
+    fn orphan_claim(&self, near: u64) -> Result<Option<u32>, Stop> {
+        let from = u32::try_from(near).unwrap_or(0).saturating_mul(SLOTS);
+        let find = |busy: &mut Busy<'_>| if *busy.loaded { find_run(busy.blocks, from, 1) } else { None };
+        let run = self.platform().claim(GroupNo::ORPHANS, Map::Blocks, 0, find)?;
+        Ok(run.map(|run| run.start).filter(|slot| *slot < MAX_SLOTS))
+    }
+
+    /// The device block of a block of slots.
+    #[inline(never)]
     fn orphan_block(&mut self, file: FileBlock) -> Result<BlockNo, Stop> {
-        self.share_found(ORPHANS)?;
         let mut inode = Inode::free(0);
-        self.load(ORPHANS, &mut inode)?;
-        match self.extent_at(ORPHANS, &inode, file)? {
+        self.orphan_file(&mut inode)?;
+        self.orphan_block_of(&mut inode, file)
+    }
+
+    /// The same, for who has the file's inode; it is loaded anew if a lock had to be taken.
+    fn orphan_block_of(&mut self, inode: &mut Inode, file: FileBlock) -> Result<BlockNo, Stop> {
+        // mkfs made the first; who appended another showed it to all before a later one could be appended.
+        let is_shown = file.0 == 0 || file.0.saturating_add(1) < blocks(inode);
+        if inode.depth > 0 || !is_shown {
+            self.share_found(ORPHANS)?;
+            self.orphan_file(inode)?;
+        }
+        match self.extent_at(ORPHANS, inode, file)? {
             Some(extent) => Ok(block_in(&extent, file)),
             None => Err(self.corrupt(Corruption::OrphanSlot, BlockNo(0), ORPHANS)),
         }
@@ -221,7 +265,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     fn orphan_grow(&mut self, file: FileBlock, place: u32, ino: InodeNo) -> Result<(), Stop> {
         let locked = self.lock_found(ORPHANS)?;
         let mut inode = Inode::free(0);
-        self.load(ORPHANS, &mut inode)?;
+        self.orphan_file(&mut inode)?;
         let end = FileBlock(blocks(&inode));
         if file != end {
             // Somebody else appended this block meanwhile, or is about to append the one before it.

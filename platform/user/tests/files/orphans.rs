@@ -150,3 +150,25 @@ fn a_removed_directory_and_links_of_all_lengths_give_everything_back() {
     volume.check();
     assert_eq!(volume.free_blocks(), free);
 }
+
+#[test]
+fn orphans_of_different_groups_are_in_different_blocks() {
+    let mut volume = Volume::new(262_144);
+    let free = volume.free_blocks();
+    // Directories of the root are spread over the groups.
+    for name in b'a'..=b'z' {
+        volume.mkdir(&[name]).unwrap();
+        volume.open(&[name]).unwrap();
+        volume.rmdir(&[name]).unwrap();
+    }
+    let (mut blocks, mut from) = (Vec::new(), 0);
+    while let Some((_, next)) = volume.run(OpKind::Read, |fs, call| fs.orphan(call, from)).unwrap() {
+        blocks.push((next - 1) / 508);
+        from = next;
+    }
+    assert_eq!(blocks.len(), 26);
+    blocks.dedup();
+    assert!(blocks.len() >= 4, "{blocks:?}");
+    volume.check();
+    assert_eq!(volume.remount().free_blocks(), free);
+}
