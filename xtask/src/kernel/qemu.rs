@@ -2,7 +2,7 @@
 
 use super::debian::{Release, Series};
 use super::guest::Boot;
-use super::process::run;
+use super::process::{TIED, run};
 use super::run::{Session, reported};
 use super::source::{Build, Linux};
 use super::verdict::Verdict;
@@ -68,8 +68,9 @@ pub fn boot(session: &mut Session<'_>, series: Option<Series>, cpus: u32) -> Res
     let (dir, options) = (session.dir.path(), session.options);
     let (status, out) = (dir.join("status"), dir.join("out"));
 
-    let mut qemu = session.toolbox.command(dir, "qemu-system-x86_64");
-    qemu.args(["-machine", "pc"]);
+    let [tie, tying @ ..] = TIED;
+    let mut qemu = session.toolbox.command(dir, tie);
+    qemu.args(tying).args(["qemu-system-x86_64", "-machine", "pc"]);
     if options.instruction_clock {
         // An instruction that moves many bytes counts as one for each step: not in steps of a byte.
         qemu.args(["-cpu", "max,-cx16,-erms,-fsrm"]);

@@ -1,7 +1,7 @@
 //! User-mode Linux: the kernel as an ordinary program, with every check of locks and memory it has.
 
 use super::guest::Boot;
-use super::process::run;
+use super::process::{TIED, run};
 use super::run::{Session, reported};
 use super::source::{Build, Linux};
 use super::verdict::Verdict;
@@ -36,7 +36,9 @@ pub fn boot(session: &Session<'_>, build: Build, cpus: u32) -> Result<Verdict> {
     let boot = Boot { drivers: &[], terminal: "/dev/tty0", functions };
     let initrd = session.write_archive(&boot, &[])?;
 
-    let mut command = Command::new(linux.dir.join("linux"));
+    let [tie, tying @ ..] = TIED;
+    let mut command = Command::new(tie);
+    command.args(tying).arg(linux.dir.join("linux"));
     command.arg(format!("mem={}M", options.memory)).arg(format!("initrd={}", initrd.display()));
     command.args(["con=null", "con0=fd:0,fd:1", "ssl=null", "ssl0=fd:2", "console=ttyS0"]);
     command
