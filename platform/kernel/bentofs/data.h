@@ -51,6 +51,8 @@ struct bk_file {
 	loff_t disk_size;
 	/* Data is published so far, but the size may not say so before the block with the old end is written. */
 	loff_t pending_size;
+	/* The end whose block was written last and is part of the file as it was then; 0 while it is on its way again. */
+	loff_t end_landed;
 	/* The end of the write under way, under i_rwsem: space is promised in larger steps. */
 	loff_t write_end;
 	/* Cut to nothing, and not closed since. */

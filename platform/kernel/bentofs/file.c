@@ -452,6 +452,7 @@ static long allocate_range(struct file *file, u32 how, loff_t first, loff_t end)
 	struct inode *inode = file_inode(file);
 	struct address_space *mapping = inode->i_mapping;
 	bool grows = (how == HOW_RESERVE || how == HOW_ZERO) && end > i_size_read(inode);
+	bool clears = how != HOW_RESERVE && how != HOW_RESERVE_KEEP_SIZE;
 	int error = 0;
 
 	if (grows)
@@ -463,10 +464,15 @@ static long allocate_range(struct file *file, u32 how, loff_t first, loff_t end)
 	inode_dio_wait(inode);
 	if (grows)
 		error = bk_settle_end(inode, end);
+	/* Data that is to bring the size must not be taken out of the page cache before it did. */
+	if (!error && clears && READ_ONCE(file_of(inode)->disk_size) < min(end, i_size_read(inode)))
+		error = filemap_write_and_wait_range(mapping, round_down(file_of(inode)->disk_size, BENTO_BLOCK),
+						     LLONG_MAX) ?:
+			bk_raise_pending(inode);
 	if (error)
 		return error;
 	filemap_invalidate_lock(mapping);
-	if (how != HOW_RESERVE && how != HOW_RESERVE_KEEP_SIZE)
+	if (clears)
 		error = clear_range(inode, first, end);
 	/* Nothing of the range waits or flies when blocks are reserved for it: that is for who has the data. */
 	if (!error && how != HOW_PUNCH)

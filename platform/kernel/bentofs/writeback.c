@@ -88,44 +88,62 @@ static bool has_block(struct flight *flight, u64 block)
 	return false;
 }
 
+/* Whether a flight has the block in which the file ends on disk; nobody waits for an end between blocks. */
+static bool has_end(struct flight *flight, loff_t end)
+{
+	return end & (BENTO_BLOCK - 1) && has_block(flight, end >> BENTO_BLOCK_BITS);
+}
+
 /*
  * Whether the size on disk may pass its old end: whoever raises the size in memory zeroes from there, or writes over it, in
- * the page cache; until that is on disk, what lies behind the end there is undefined.
+ * the page cache; until that is on disk, what lies behind the end there is undefined. Where it may not, the block is dirty, or
+ * in a flight that is not published: the flight that has it raises the size to what was published meanwhile.
  */
 static bool end_is_written(struct inode *inode, struct flight *flight)
 {
-	loff_t end = file_of(inode)->disk_size;
+	struct bk_file *f = file_of(inode);
+	loff_t end = f->disk_size;
 	struct folio *folio;
 	bool written;
 
-	if (!(end & (BENTO_BLOCK - 1)) || has_block(flight, end >> BENTO_BLOCK_BITS))
+	if (!(end & (BENTO_BLOCK - 1)) || has_end(flight, end))
 		return true;
 	folio = bento_find_folio(inode->i_mapping, end >> BENTO_BLOCK_BITS);
 	if (!folio)
 		return true;
-	written = !folio_test_dirty(folio) && !folio_test_writeback(folio);
+	/* A flight is published before its folios are told. */
+	written = !folio_test_dirty(folio) && (!folio_test_writeback(folio) || READ_ONCE(f->end_landed) == end);
 	folio_put(folio);
 	return written;
 }
 
-/* Raises the size to what was published while it could not rise. */
+/* Raises the size to what was published while it could not rise: what kept it from that is written first. */
 int bk_raise_pending(struct inode *inode)
 {
 	struct bk_file *f = file_of(inode);
-	struct bk_call *c;
-	int error = 0;
 
-	if (READ_ONCE(f->pending_size) <= READ_ONCE(f->disk_size))
-		return 0;
-	mutex_lock(&f->publishing);
-	if (end_is_written(inode, NULL)) {
-		c = bk_call_for(inode);
-		hold_size(inode, U64_MAX);
-		error = bk_raise_size(c, inode, min(f->pending_size, i_size_read(inode)));
-		bk_call_put(c);
+	for (;;) {
+		loff_t end = READ_ONCE(f->disk_size);
+		struct bk_call *c;
+		int error;
+
+		if (min(READ_ONCE(f->pending_size), i_size_read(inode)) <= end)
+			return 0;
+		error = filemap_write_and_wait_range(inode->i_mapping, round_down(end, BENTO_BLOCK),
+						     end | (BENTO_BLOCK - 1));
+		if (error)
+			return error;
+		mutex_lock(&f->publishing);
+		if (f->disk_size == end) {
+			c = bk_call_for(inode);
+			hold_size(inode, U64_MAX);
+			error = bk_raise_size(c, inode, min(f->pending_size, i_size_read(inode)));
+			bk_call_put(c);
+		}
+		mutex_unlock(&f->publishing);
+		if (error)
+			return error;
 	}
-	mutex_unlock(&f->publishing);
-	return error;
 }
 
 /* What a flight's data may become, once it is written; `publishing` is held. */
@@ -144,6 +162,8 @@ static int publish_all(struct flight *flight)
 			last = max_t(u64, last, flight->folios[at]->index + 1);
 	reached = min_t(loff_t, last << BENTO_BLOCK_BITS, size);
 	if (!error && end_is_written(inode, flight)) {
+		if (has_end(flight, f->disk_size))
+			WRITE_ONCE(f->end_landed, f->disk_size);
 		hold_size(inode, U64_MAX);
 		reached = max(reached, min(f->pending_size, i_size_read(inode)));
 	} else if (!error) {
@@ -408,6 +428,7 @@ static void take_off(struct writer *w)
 {
 	struct flight *flight = w->filling;
 	struct bento_mount *m = bk_mount_of(w->inode);
+	struct bk_file *f = file_of(w->inode);
 	struct blk_plug plug;
 	struct bk_call *c;
 	u32 at = 0;
@@ -438,9 +459,12 @@ static void take_off(struct writer *w)
 	blk_finish_plug(&plug);
 	bk_call_put(c);
 	bk_give_room(&m->room, flight->count - flight->placed_count);
-	if (flight->size > READ_ONCE(file_of(w->inode)->disk_size) ||
-	    READ_ONCE(file_of(w->inode)->pending_size) > READ_ONCE(file_of(w->inode)->disk_size))
+	if (has_end(flight, READ_ONCE(f->disk_size))) {
+		WRITE_ONCE(f->end_landed, 0);
 		flight->publishes = true;
+	} else if (flight->size > READ_ONCE(f->disk_size) || READ_ONCE(f->pending_size) > READ_ONCE(f->disk_size)) {
+		flight->publishes = true;
+	}
 	if (flight->waited) {
 		list_add_tail(&flight->link, &w->flying);
 		w->flying_count++;
