@@ -164,7 +164,8 @@ fn is_full(words: &[u64]) -> bool {
     words.iter().all(|word| *word == u64::MAX)
 }
 
-fn search(words: &[u64], from: u32, to: u32, want: u32) -> Option<Run> {
+/// The first run of clear bits in `from..to` of at least `want`, else the longest.
+pub(crate) fn search(words: &[u64], from: u32, to: u32, want: u32) -> Option<Run> {
     let mut best: Option<Run> = None;
     let mut at = from;
     while let Some(start) = next(words, at, to, false) {

@@ -13,7 +13,7 @@
 //! # Crash
 //! Slot, count of orphans, and what made the inode an orphan change together.
 use super::extents::{block_in, device_end};
-use crate::bitmap::{Reserve, find_run};
+use crate::bitmap::{Reserve, search};
 use crate::format::block::HEADER;
 use crate::format::geometry::ORPHANS;
 use crate::format::num::{index32, narrow32};
@@ -29,6 +29,8 @@ use bento_api::{
 
 /// Blocks of slots that one attempt reads: then it lets go of them.
 const READ_AT_ONCE: u32 = 32;
+/// Blocks of slots that one wait fetches.
+const FETCH_AT_ONCE: u64 = 8;
 /// Blocks of slots, at most.
 const MAX_BLOCKS: u32 = MAX_SLOTS.div_ceil(SLOTS);
 /// Marks a cursor that holds how far a search for orphans came.
@@ -115,12 +117,11 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let mut inode = Inode::free(0);
         self.orphan_file(&mut inode)?;
         let end = blocks(&inode);
-        let near = self.orphan_near(ino, end);
-        let slot = match self.orphan_claim(near)? {
+        let slot = match self.orphan_claim(ino, end)? {
             Some(slot) => slot,
             None => {
                 self.orphan_load()?;
-                self.orphan_claim(near)?.ok_or_else(|| self.no_slot())?
+                self.orphan_claim(ino, end)?.ok_or_else(|| self.no_slot())?
             }
         };
         let (file, _) = slot_place(slot);
@@ -176,7 +177,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 platform.set_cursor([SEARCH, slot, 0, 0, 0, 0, 0, 0]);
                 return Err(Wait::Again.into());
             }
-            let no = self.orphan_block(FileBlock(file))?;
+            let no = self.orphan_fetch(file, end)?;
             let found = self.view(no, BlockKind::Orphan, ORPHANS, |bytes| {
                 let mut used = orphan::used(bytes, &geometry);
                 used.find(|found| found.is_err() || matches!(found, Ok((at, _)) if *at >= place)).transpose()
@@ -197,7 +198,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
                 return Ok(());
             };
             self.share_found(ORPHANS)?;
-            if u64::from(at) >= self.orphan_blocks()? {
+            let end = self.orphan_blocks()?;
+            if u64::from(at) >= end {
                 platform.fill_group(GroupNo::ORPHANS, |busy| finish(busy, at))?;
                 continue;
             }
@@ -208,7 +210,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             if read >= READ_AT_ONCE {
                 return Err(Wait::Again.into());
             }
-            let no = self.orphan_block(FileBlock(at.into()))?;
+            let no = self.orphan_fetch(at.into(), end)?;
             self.view(no, BlockKind::Orphan, ORPHANS, |bytes| {
                 platform.fill_group(GroupNo::ORPHANS, |busy| load_block(busy, at, bytes))
             })??;
@@ -216,20 +218,35 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Err(Errno::Capacity.into())
     }
 
-    /// The block of slots to begin with for an inode, of a file that has `end`: each group has its favourite, so that
-    /// who takes files away in one directory changes other blocks than who does so in another.
-    fn orphan_near(&self, ino: InodeNo, end: u64) -> u64 {
+    /// Claims a slot for an inode, in a file that has `end` blocks; none if all are taken, or not known yet. Each group
+    /// has a block where its inodes begin to look, so that who takes files away in one directory changes another block
+    /// than who does so in another. The file grows only when it is full.
+    fn orphan_claim(&self, ino: InodeNo, end: u64) -> Result<Option<u32>, Stop> {
         let group = self.volume.geometry.inode_bit(ino).map_or(0, |(group, _)| u64::from(group.0));
-        group.checked_rem(end).unwrap_or(0)
+        let slots =
+            |blocks: u64| u32::try_from(blocks).unwrap_or(MAX_BLOCKS).saturating_mul(SLOTS).min(MAX_SLOTS);
+        let (near, end) = (slots(group.checked_rem(end).unwrap_or(0)), slots(end));
+        let find = |busy: &mut Busy<'_>| {
+            let among = |from, to| search(busy.blocks, from, to, 1);
+            if !*busy.loaded {
+                return None;
+            }
+            among(near, end).or_else(|| among(0, near)).or_else(|| among(end, MAX_SLOTS))
+        };
+        let run = self.platform().claim(GroupNo::ORPHANS, Map::Blocks, 0, find)?;
+        Ok(run.map(|run| run.start))
     }
 
-    /// Claims the first slot that is free in a block or behind it, or else before it; none if all are taken, or not
-    /// known yet.
-    fn orphan_claim(&self, near: u64) -> Result<Option<u32>, Stop> {
-        let from = u32::try_from(near).unwrap_or(0).saturating_mul(SLOTS);
-        let find = |busy: &mut Busy<'_>| if *busy.loaded { find_run(busy.blocks, from, 1) } else { None };
-        let run = self.platform().claim(GroupNo::ORPHANS, Map::Blocks, 0, find)?;
-        Ok(run.map(|run| run.start).filter(|slot| *slot < MAX_SLOTS))
+    /// The device block of a block of slots, in the cache; who waits for it waits for some behind it too.
+    fn orphan_fetch(&mut self, file: u64, end: u64) -> Result<BlockNo, Stop> {
+        let no = self.orphan_block(FileBlock(file))?;
+        if self.platform().pin(no)?.is_none() {
+            for later in file..end.min(file.saturating_add(FETCH_AT_ONCE)) {
+                let later = self.orphan_block(FileBlock(later))?;
+                self.expect(later)?;
+            }
+        }
+        Ok(no)
     }
 
     /// The device block of a block of slots.
@@ -242,8 +259,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// The same, for who has the file's inode; it is loaded anew if a lock had to be taken.
     fn orphan_block_of(&mut self, inode: &mut Inode, file: FileBlock) -> Result<BlockNo, Stop> {
-        // mkfs made the first; who appended another showed it to all before a later one could be appended.
-        let is_shown = file.0 == 0 || file.0.saturating_add(1) < blocks(inode);
+        // Who appended a block showed it to all before another could be appended behind it.
+        let is_shown = file.0.saturating_add(1) < blocks(inode);
         if inode.depth > 0 || !is_shown {
             self.share_found(ORPHANS)?;
             self.orphan_file(inode)?;

@@ -8,12 +8,12 @@ use bento_mkfs::Entropy;
 use super::build::{Build, MADE};
 use crate::disk::{Image, Recorder};
 
-/// Blocks of the volume: 16 MiB.
-pub const BLOCKS: u64 = 4096;
+/// Blocks of the volume: 22 MiB.
+pub const BLOCKS: u64 = 5632;
 /// Blocks of its log: the smallest that there is.
 const LOG: u64 = 1024;
-/// Blocks of a group: so small that there are several.
-const GROUP: u32 = 768;
+/// Blocks of a group: as few as there can be, so that there are eight, and orphan slots in as many blocks.
+const GROUP: u32 = 512;
 /// Permissions of the root directory.
 pub const ROOT_MODE: u16 = 0o755;
 /// Epochs of the log are this, and the number of the life.

@@ -24,7 +24,8 @@ pub fn capture(command: &mut Command) -> Result<Printed> {
     Ok(printed)
 }
 
-/// What a guest is started with: the kernel kills it when we end, even if nobody let us clean up.
+/// What a guest is started with: the kernel kills it when the thread ends that started it and waits for it, even if
+/// nobody let us clean up.
 pub const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 
 /// What a command printed.

@@ -6,6 +6,7 @@
 //! # Crash
 //! A batch that somebody panicked in is poisoned: it is never sealed, so half an operation never reaches the log.
 use super::blocks::Cached;
+use super::shards::Apart;
 use crate::gate::{Gate, LANES};
 use bento_api::limits::BATCHES_IN_FLIGHT;
 use bento_api::{BatchSeq, Mounted, Seal, Totals};
@@ -20,9 +21,8 @@ pub(super) struct Sealed {
     pub(super) blocks: Vec<Arc<Cached>>,
 }
 
-/// What the calls of one lane added to the totals: each has a cache line to itself.
+/// What the calls of one lane added to the totals.
 #[derive(Default)]
-#[repr(align(128))]
 struct LaneTotals([AtomicU64; 3]);
 
 impl LaneTotals {
@@ -43,7 +43,7 @@ pub(super) struct Batches {
     sealed: Mutex<VecDeque<Sealed>>,
     idle: Mutex<Vec<Vec<Arc<Cached>>>>,
     durable: AtomicU64,
-    totals: Box<[LaneTotals]>,
+    totals: Box<[Apart<LaneTotals>]>,
     poisoned: AtomicBool,
     /// While a batch is on its way, the next waits until it has so many blocks, so that many callers share it.
     ride_until: usize,
@@ -51,8 +51,8 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn new(mounted: &Mounted) -> Self {
-        let totals: Box<[LaneTotals]> = (0..LANES).map(|_| LaneTotals::default()).collect();
-        totals[0].add(mounted.totals);
+        let totals: Box<[Apart<LaneTotals>]> = (0..LANES).map(|_| Apart::default()).collect();
+        totals[0].0.add(mounted.totals);
         Self {
             gate: Gate::default(),
             seq: AtomicU64::new(mounted.next.0),
@@ -100,13 +100,16 @@ impl Batches {
     }
 
     pub(super) fn add_totals(&self, lane: usize, change: Totals) {
-        self.totals[lane % LANES].add(change);
+        self.totals[lane % LANES].0.add(change);
     }
 
-    /// Exact while the gate is closed: an operation that takes and one that frees may be of different lanes.
+    /// Exact while the gate is closed; while others merge, what one lane took may be missed, and what another gave back
+    /// be seen, so less than nothing counts as nothing.
     pub(super) fn totals(&self) -> Totals {
         let sum = |at: usize| {
-            self.totals.iter().fold(0, |sum: u64, lane| sum.wrapping_add(lane.0[at].load(SeqCst)))
+            let all =
+                self.totals.iter().fold(0, |sum: u64, lane| sum.wrapping_add(lane.0.0[at].load(SeqCst)));
+            if all > i64::MAX as u64 { 0 } else { all }
         };
         Totals { blocks: sum(0), inodes: sum(1), orphans: sum(2) }
     }

@@ -49,6 +49,10 @@ impl Pins {
         Self { pins: (0..PINS).map(|_| OnceCell::new()).collect(), len: Cell::new(0) }
     }
 
+    fn is_empty(&self) -> bool {
+        self.len.get() == 0
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Pinned> {
         self.pins[..self.len.get()].iter().filter_map(OnceCell::get)
     }
@@ -103,7 +107,6 @@ pub struct UserCall {
     pub(super) progressed: Cell<bool>,
     pub(super) credits: Cell<u32>,
     pub(super) pins: Pins,
-    recent: RefCell<ArrayVec<(BlockNo, Arc<Cached>), RECENT>>,
     pub(super) wanted: RefCell<ArrayVec<(BlockNo, Fetch), WANTED>>,
     // What an attempt took.
     locks: RefCell<ArrayVec<(InodeNo, Guard), LOCKS>>,
@@ -115,6 +118,8 @@ pub struct UserCall {
     pages_allowed: Cell<usize>,
     reserve: RefCell<Vec<Arc<Bytes>>>,
     pub(super) lists: RefCell<Vec<UserIoList>>,
+    // What is kept from one operation to the next.
+    recent: RefCell<ArrayVec<(BlockNo, Arc<Cached>), RECENT>>,
     /// The inode that the last write made longer: the next one probably does too.
     grew: Cell<InodeNo>,
 }
@@ -166,14 +171,7 @@ impl UserCall {
 
     /// Begins an operation: what the last one pinned is only at hand.
     pub(crate) fn begin(&mut self) {
-        let recent = self.recent.get_mut();
-        recent.clear();
-        let room = recent.capacity();
-        self.pins
-            .drain()
-            .enumerate()
-            .filter(|(at, _)| *at < room)
-            .for_each(|(_, pinned)| recent.push(pinned));
+        self.pause();
         self.cursor.set([0; CURSOR]);
         self.progressed.set(false);
         self.now.set(None);
@@ -252,7 +250,22 @@ impl UserCall {
         Ok(wanted.len())
     }
 
-    /// Lets go of everything, so that an idle call keeps no block in the cache.
+    /// Lets go of the last operation's blocks, but for a few that the next one finds at hand.
+    pub fn pause(&mut self) {
+        if self.pins.is_empty() {
+            return;
+        }
+        let recent = self.recent.get_mut();
+        recent.clear();
+        let room = recent.capacity();
+        self.pins
+            .drain()
+            .enumerate()
+            .filter(|(at, _)| *at < room)
+            .for_each(|(_, pinned)| recent.push(pinned));
+    }
+
+    /// Lets go of everything, so that the call keeps no block in the cache.
     pub fn rest(&mut self) {
         self.pins.retain(|_| false);
         self.recent.get_mut().clear();

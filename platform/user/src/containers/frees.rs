@@ -4,6 +4,9 @@ use bento_api::{BatchSeq, Freed};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
+/// The longest list that is kept for use again.
+const LIST: usize = 4096;
+
 /// What waits, by batch.
 type Waiting = BTreeMap<BatchSeq, Vec<Freed>>;
 
@@ -25,7 +28,7 @@ pub(super) struct Frees(Shards<Lane>);
 impl Lane {
     fn recycle(&mut self, mut list: Vec<Freed>) {
         self.releasing -= list.len();
-        if self.idle.len() < 8 {
+        if self.idle.len() < 4 && list.capacity() <= LIST {
             list.clear();
             self.idle.push(list);
         }

@@ -2,13 +2,13 @@
 //!
 //! # Locking
 //! A group's mutex is a leaf.
+use super::shards::Apart;
 use bento_api::{Busy, Errno, GroupNo, Map, Mounted, Run, Totals};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// A group, without words until somebody fills them: a volume has thousands that nobody uses.
 #[derive(Default)]
-#[repr(align(128))] // so that no two share a cache line
 struct Group {
     loaded: bool,
     inodes: Box<[u64]>,
@@ -30,17 +30,13 @@ impl Group {
     }
 }
 
-/// A counter with a cache line to itself.
-#[repr(align(128))]
-struct Apart(AtomicU64);
-
 pub(super) struct Groups {
-    groups: Vec<Mutex<Group>>,
-    orphans: Mutex<Group>,
+    groups: Vec<Apart<Mutex<Group>>>,
+    orphans: Apart<Mutex<Group>>,
     inodes: u32,
     blocks: u32,
     orphan_slots: u32,
-    available: [Apart; 2],
+    available: [Apart<AtomicU64>; 2],
 }
 
 /// The words of a run with the mask of its bits in each. Bits past the end are left out.
@@ -82,8 +78,8 @@ impl Groups {
     pub(super) fn new(mounted: &Mounted) -> Self {
         let Totals { blocks, inodes, .. } = mounted.totals;
         Self {
-            groups: (0..mounted.groups).map(|_| Mutex::default()).collect(),
-            orphans: Mutex::default(),
+            groups: (0..mounted.groups).map(|_| Apart::default()).collect(),
+            orphans: Apart::default(),
             inodes: mounted.inodes_per_group,
             blocks: mounted.blocks_per_group,
             orphan_slots: mounted.orphan_slots,
@@ -100,7 +96,7 @@ impl Groups {
             GroupNo::ORPHANS => Some(&self.orphans),
             GroupNo(no) => self.groups.get(no as usize),
         };
-        Ok(f(&mut state.ok_or(Errno::Invalid)?.lock()))
+        Ok(f(&mut state.ok_or(Errno::Invalid)?.0.lock()))
     }
 
     pub(super) fn with<R>(&self, group: GroupNo, f: impl FnOnce(Busy<'_>) -> R) -> Result<R, Errno> {

@@ -296,7 +296,7 @@ impl Containers {
         self.groups.available(map)
     }
 
-    /// Free totals as of the running batch.
+    /// Free totals as of the running batch, as nearly as they can be told while operations merge.
     pub fn totals(&self) -> bento_api::Totals {
         self.batches.totals()
     }

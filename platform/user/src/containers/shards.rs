@@ -4,15 +4,15 @@ use parking_lot::Mutex;
 const SHARDS: usize = 64;
 /// Numbers that lie side by side share a part, in runs of so many: who works in one directory then stays in a few
 /// parts, and who works in another does not touch their cache lines.
-const RUN: u32 = 5;
+const RUN: u64 = 32;
 
-/// No two parts share a cache line, nor the pair of lines that processors fetch together.
+/// Shares no cache line with its neighbours, nor the pair of lines that processors fetch together.
 #[repr(align(128))]
 #[derive(Default)]
-struct Apart<T>(Mutex<T>);
+pub(super) struct Apart<T>(pub(super) T);
 
 /// The parts.
-pub(super) struct Shards<T>(Box<[Apart<T>; SHARDS]>);
+pub(super) struct Shards<T>(Box<[Apart<Mutex<T>>; SHARDS]>);
 
 impl<T: Default> Default for Shards<T> {
     fn default() -> Self {
@@ -26,7 +26,7 @@ impl<T> Shards<T> {
 
     /// The part that a number belongs to.
     pub(super) fn of(&self, number: u64) -> &Mutex<T> {
-        let hash = (number >> RUN).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+        let hash = (number / RUN).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
         &self.0[hash as usize % SHARDS].0
     }
 

@@ -97,7 +97,7 @@ impl Bento {
         let mut call = spare.unwrap_or_else(|| self.mount().call());
         call.set_caller(self.caller(header));
         let result = f(self.mount(), &mut call);
-        call.rest();
+        call.pause();
         self.calls.lock().push(call);
         result
     }

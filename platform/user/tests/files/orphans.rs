@@ -1,6 +1,6 @@
 //! Files that lost their names, and truncates that were cut short.
 use crate::volume::{BLOCK, Cache, Volume};
-use bento_api::{Errno, OpKind, SetAttr};
+use bento_api::{Errno, NewNode, OpKind, SetAttr};
 
 #[test]
 fn an_unlinked_file_is_there_until_its_last_user_goes() {
@@ -171,4 +171,20 @@ fn orphans_of_different_groups_are_in_different_blocks() {
     assert!(blocks.len() >= 4, "{blocks:?}");
     volume.check();
     assert_eq!(volume.remount().free_blocks(), free);
+}
+
+#[test]
+fn orphans_of_the_last_group_find_room_in_the_blocks_of_the_others() {
+    let mut volume = Volume::new(262_144);
+    let slots = volume.stat(bento_api::InodeNo(4)).unwrap().size;
+    let in_a_group = volume.mount.statfs().inodes / 8;
+    let dir = (b'a'..=b'z').flat_map(|first| (b'a'..=b'z').map(move |second| [first, second]));
+    let dir = dir.map(|name| volume.mkdir(&name).unwrap()).find(|dir| dir.0 / in_a_group == 7).unwrap();
+    let node = NewNode { mode: 0o100_600, uid: 0, gid: 0, rdev: 0, xattrs: &[] };
+    for _ in 0..1200 {
+        let made = volume.run(OpKind::TmpFile, |fs, call| fs.tmpfile(call, dir, &node)).unwrap();
+        assert_eq!(made.value.ino.0 / in_a_group, 7);
+    }
+    assert_eq!(volume.stat(bento_api::InodeNo(4)).unwrap().size, slots);
+    volume.check();
 }
