@@ -155,16 +155,16 @@ impl Check<'_> {
             crc = tags_crc(crc, one);
             let before = HEADER_TAGS.saturating_add(index.saturating_mul(BLOCK_TAGS));
             for at in 0..batch.copies.saturating_sub(before).min(BLOCK_TAGS) {
-                tags.push(self.tag(page, TagArea::Block, at, no)?);
+                tags.push(self.tag(page, TagArea::Block, at, no));
             }
         }
         if crc != batch.tags_crc {
             return Err((Corruption::LogTagsChecksum, Some(no)));
         }
-        let first = 0..batch.copies.min(HEADER_TAGS);
-        let first: Vec<Tag> =
-            first.map(|at| self.tag(header, TagArea::Header, at, no)).collect::<Result<_, Torn>>()?;
-        for (tag, index) in first.into_iter().chain(tags).zip(0_u64..) {
+        // As recovery does: a record whose first copies are not there is torn, whatever its later tags say.
+        let first = (0..batch.copies.min(HEADER_TAGS)).map(|at| self.tag(header, TagArea::Header, at, no));
+        for (tag, index) in first.chain(tags).zip(0_u64..) {
+            let tag = tag?;
             let at = self.read_log(copies_at.saturating_add(index), page)?;
             tag.verify(page, place.epoch).map_err(|what| (what, Some(at)))?;
             copies.push(Copy { home: tag.block, at, escaped: tag.escaped });
