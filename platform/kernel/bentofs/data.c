@@ -256,16 +256,19 @@ int bk_zero_tail(struct inode *inode, loff_t from, loff_t to)
 {
 	struct address_space *mapping = inode->i_mapping;
 	u64 block = from >> BENTO_BLOCK_BITS, run;
+	enum bk_state_of_block state;
 	struct bk_piece piece;
 	struct folio *folio;
 	int error;
 
 	if (from >= to)
 		return 0;
+	/* In this order: what lands in between is in the map. */
+	state = bk_state(file_of(inode), block, 1, &run);
 	error = bk_map(inode, block, 1, &piece);
 	if (error)
 		return error;
-	if (piece.kind == BENTO_MAP_DATA || bk_state(file_of(inode), block, 1, &run) != BK_NONE) {
+	if (piece.kind == BENTO_MAP_DATA || state != BK_NONE) {
 		folio = bento_new_folio(mapping, block);
 		if (!folio)
 			return -ENOMEM;

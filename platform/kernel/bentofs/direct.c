@@ -315,7 +315,7 @@ ssize_t bk_direct_write(struct kiocb *iocb, struct iov_iter *from)
 		result = iomap_dio_rw(iocb, from, &overwrite_ops, &write_dio_ops, 0, NULL, 0);
 		goto out;
 	}
-	end = i_size_read(inode);
+	end = min(i_size_read(inode), READ_ONCE(file_of(inode)->disk_size));
 	if (iocb->ki_pos + iov_iter_count(from) > end) {
 		result = bk_settle_end(inode, iocb->ki_pos);
 		if (result)

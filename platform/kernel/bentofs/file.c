@@ -84,13 +84,15 @@ int bk_report_begin(struct inode *inode, loff_t at, loff_t length, unsigned int 
 		    struct iomap *source)
 {
 	u64 first = at >> BENTO_BLOCK_BITS, count = ((at + length - 1) >> BENTO_BLOCK_BITS) - first + 1, run;
+	/* In this order: what lands in between is in the map. */
+	enum bk_state_of_block state = bk_state(file_of(inode), first, count, &run);
 	struct bk_piece piece;
-	int error = bk_map(inode, first, count, &piece);
+	int error = bk_map(inode, first, run, &piece);
 
 	if (error)
 		return error;
-	count = min(count, piece.blocks);
-	switch (bk_state(file_of(inode), first, count, &run)) {
+	run = min(run, piece.blocks);
+	switch (state) {
 	case BK_WAITING:
 	case BK_FLYING:
 		if (piece.kind == BENTO_MAP_HOLE)
@@ -314,7 +316,7 @@ int bk_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 
 	if (!error)
 		error = check_alive(inode);
-	if (!error)
+	if (!error && !m->read_only)
 		error = bk_raise_pending(inode);
 	if (error || m->read_only)
 		return error;
@@ -353,6 +355,7 @@ static int set_size(struct inode *inode, loff_t size)
 	if (!error) {
 		f->disk_size = c->rust.reply.attr.size;
 		f->pending_size = min(f->pending_size, size);
+		WRITE_ONCE(f->end_landed, 0);
 		inode->i_blocks = c->rust.reply.attr.sectors;
 		set_times(inode, c->rust.reply.attr.mtime);
 		/* The size is what it is; what lies behind it is freed now, with the next change, or by recovery. */
@@ -464,10 +467,10 @@ static long allocate_range(struct file *file, u32 how, loff_t first, loff_t end)
 	inode_dio_wait(inode);
 	if (grows)
 		error = bk_settle_end(inode, end);
-	/* Data that is to bring the size must not be taken out of the page cache before it did. */
-	if (!error && clears && READ_ONCE(file_of(inode)->disk_size) < min(end, i_size_read(inode)))
+	/* Data that brings the size must not be taken out of the page cache before it did, nor the size pass its end. */
+	if (!error && READ_ONCE(file_of(inode)->disk_size) < min(end, i_size_read(inode)))
 		error = filemap_write_and_wait_range(mapping, round_down(file_of(inode)->disk_size, BENTO_BLOCK),
-						     LLONG_MAX) ?:
+						     round_up(end, BENTO_BLOCK) - 1) ?:
 			bk_raise_pending(inode);
 	if (error)
 		return error;

@@ -162,8 +162,6 @@ static int publish_all(struct flight *flight)
 			last = max_t(u64, last, flight->folios[at]->index + 1);
 	reached = min_t(loff_t, last << BENTO_BLOCK_BITS, size);
 	if (!error && end_is_written(inode, flight)) {
-		if (has_end(flight, f->disk_size))
-			WRITE_ONCE(f->end_landed, f->disk_size);
 		hold_size(inode, U64_MAX);
 		reached = max(reached, min(f->pending_size, i_size_read(inode)));
 	} else if (!error) {
@@ -180,8 +178,14 @@ static int publish_all(struct flight *flight)
 			error = bk_publish_data(c, inode, placed->id, size, placed->blocks, placed->growing);
 		bk_land(f, placed->first, placed->count);
 	}
-	if (!error && reached > f->disk_size)
+	/* Nobody else raises the size by accident: whoever does has looked after the end himself. */
+	hold_size(inode, U64_MAX);
+	if (!error && reached > f->disk_size) {
+		f->pending_size = max(f->pending_size, reached);
 		error = bk_raise_size(c, inode, reached);
+	}
+	if (!error && has_end(flight, f->disk_size))
+		WRITE_ONCE(f->end_landed, f->disk_size);
 	bk_call_put(c);
 	return error;
 }
@@ -431,6 +435,7 @@ static void take_off(struct writer *w)
 	struct bk_file *f = file_of(w->inode);
 	struct blk_plug plug;
 	struct bk_call *c;
+	loff_t end;
 	u32 at = 0;
 
 	w->filling = NULL;
@@ -459,12 +464,9 @@ static void take_off(struct writer *w)
 	blk_finish_plug(&plug);
 	bk_call_put(c);
 	bk_give_room(&m->room, flight->count - flight->placed_count);
-	if (has_end(flight, READ_ONCE(f->disk_size))) {
-		WRITE_ONCE(f->end_landed, 0);
+	end = READ_ONCE(f->disk_size);
+	if (has_end(flight, end) || flight->size > end || READ_ONCE(f->pending_size) > end)
 		flight->publishes = true;
-	} else if (flight->size > READ_ONCE(f->disk_size) || READ_ONCE(f->pending_size) > READ_ONCE(f->disk_size)) {
-		flight->publishes = true;
-	}
 	if (flight->waited) {
 		list_add_tail(&flight->link, &w->flying);
 		w->flying_count++;
@@ -507,7 +509,8 @@ static struct flight *new_flight(struct writer *w)
 static void fill(struct writer *w, struct folio *folio)
 {
 	struct address_space *mapping = w->inode->i_mapping;
-	loff_t at = folio_pos(folio), size;
+	struct bk_file *f = file_of(w->inode);
+	loff_t at = folio_pos(folio), size, landed;
 
 	if (!w->filling)
 		w->filling = new_flight(w);
@@ -522,6 +525,9 @@ static void fill(struct writer *w, struct folio *folio)
 		w->filling = new_flight(w);
 	}
 	size = i_size_read(w->inode);
+	landed = READ_ONCE(f->end_landed);
+	if (landed >> BENTO_BLOCK_BITS == folio->index)
+		cmpxchg64(&f->end_landed, landed, 0);
 	/* What lies past the end is on its way out. */
 	if (folio->mapping != mapping || folio_test_writeback(folio) || at >= size || !folio_clear_dirty_for_io(folio)) {
 		folio_unlock(folio);
