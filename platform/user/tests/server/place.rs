@@ -153,13 +153,27 @@ impl Place {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let start = Instant::now();
-        // A dead mount that is being replaced does not answer this, and no mount is of another type. It waits for INIT.
-        while !rustix::fs::statfs(self.dir()).is_ok_and(|found| found.f_type == FUSE) {
+        while !self.is_ready() {
             assert!(child.try_wait().unwrap().is_none(), "{:?}", child.wait_with_output());
             assert!(start.elapsed() < BUDGET);
             std::thread::sleep(Duration::from_millis(2));
         }
         Daemon { child: Some(child) }
+    }
+
+    /// Whether a daemon serves the mount point, and its own first look at the mount is over: that keeps it busy.
+    fn is_ready(&self) -> bool {
+        // A dead mount that is being replaced does not answer this, and no mount is of another type. It waits for INIT.
+        if !rustix::fs::statfs(self.dir()).is_ok_and(|found| found.f_type == FUSE) {
+            return false;
+        }
+        let Ok(found) = rustix::fs::stat(self.dir()) else { return false };
+        let (major, minor) = (rustix::fs::major(found.st_dev), rustix::fs::minor(found.st_dev));
+        // How far the kernel reads ahead is set behind that look.
+        ["", "-fuseblk"].iter().any(|kind| {
+            let path = format!("/sys/class/bdi/{major}:{minor}{kind}/read_ahead_kb");
+            fs::read_to_string(path).is_ok_and(|kib| kib.trim() == "1024")
+        })
     }
 
     /// Whether a volume is on the mount point, living or dead.
