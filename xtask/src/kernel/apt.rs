@@ -128,6 +128,10 @@ impl Archive {
         let Ok(shown) = capture(command.args(["show", &format!("{package}={version}")])) else {
             return Ok(None);
         };
+        // Of a version that is gone from a suite apt says nothing, and calls that a success.
+        if !shown.stdout.lines().any(|line| line.strip_prefix("Version: ") == Some(version)) {
+            return Ok(None);
+        }
         let field = shown.stdout.lines().find_map(|line| line.strip_prefix("Depends: ")).unwrap_or_default();
         Ok(Some(field.split(',').filter_map(Dependency::parse).collect()))
     }
