@@ -455,7 +455,6 @@ static long allocate_range(struct file *file, u32 how, loff_t first, loff_t end)
 	struct inode *inode = file_inode(file);
 	struct address_space *mapping = inode->i_mapping;
 	bool grows = (how == HOW_RESERVE || how == HOW_ZERO) && end > i_size_read(inode);
-	bool clears = how != HOW_RESERVE && how != HOW_RESERVE_KEEP_SIZE;
 	int error = 0;
 
 	if (grows)
@@ -475,7 +474,7 @@ static long allocate_range(struct file *file, u32 how, loff_t first, loff_t end)
 	if (error)
 		return error;
 	filemap_invalidate_lock(mapping);
-	if (clears)
+	if (how != HOW_RESERVE && how != HOW_RESERVE_KEEP_SIZE)
 		error = clear_range(inode, first, end);
 	/* Nothing of the range waits or flies when blocks are reserved for it: that is for who has the data. */
 	if (!error && how != HOW_PUNCH)

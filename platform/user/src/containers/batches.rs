@@ -6,8 +6,7 @@
 //! # Crash
 //! A batch that somebody panicked in is poisoned: it is never sealed, so half an operation never reaches the log.
 use super::blocks::Cached;
-use super::shards::Apart;
-use crate::gate::{Gate, LANES};
+use crate::gate::{Apart, Gate, LANES};
 use bento_api::limits::BATCHES_IN_FLIGHT;
 use bento_api::{BatchSeq, Mounted, Seal, Totals};
 use parking_lot::Mutex;

@@ -2,7 +2,7 @@
 //!
 //! # Locking
 //! A group's mutex is a leaf.
-use super::shards::Apart;
+use crate::gate::Apart;
 use bento_api::{Busy, Errno, GroupNo, Map, Mounted, Run, Totals};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -1,15 +1,11 @@
 //! Parts of a container, each behind a mutex of its own.
+use crate::gate::Apart;
 use parking_lot::Mutex;
 
 const SHARDS: usize = 64;
 /// Numbers that lie side by side share a part, in runs of so many: who works in one directory then stays in a few
 /// parts, and who works in another does not touch their cache lines.
 const RUN: u64 = 32;
-
-/// Shares no cache line with its neighbours, nor the pair of lines that processors fetch together.
-#[repr(align(128))]
-#[derive(Default)]
-pub(super) struct Apart<T>(pub(super) T);
 
 /// The parts.
 pub(super) struct Shards<T>(Box<[Apart<Mutex<T>>; SHARDS]>);
