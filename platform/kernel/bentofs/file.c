@@ -423,6 +423,7 @@ static int allocate_steps(struct inode *inode, u32 how, u64 at, u64 end)
 {
 	struct bk_call *c = bk_call_for(inode);
 	struct bk_file *f = file_of(inode);
+	u32 tried = 0;
 	int error = 0;
 
 	mutex_lock(&f->publishing);
@@ -431,12 +432,19 @@ static int allocate_steps(struct inode *inode, u32 how, u64 at, u64 end)
 		c->rust.args.at = at;
 		c->rust.args.length = end - at;
 		error = bk_run(c, BENTO_OP_FALLOCATE, BENTO_KIND_ALLOCATE);
-		if (error == -EBUSY)
+		if (error == -EBUSY) {
 			error = bk_trim_past_end(c, inode);
-		else if (!error && c->rust.reply.value <= at)
+		} else if (error == -ENOSPC) {
+			/* Others' data is written back then, which may wait for ours to be published. */
+			mutex_unlock(&f->publishing);
+			error = bk_find_space(bk_mount_of(inode), true, &tried);
+			mutex_lock(&f->publishing);
+		} else if (!error && c->rust.reply.value <= at) {
 			error = -EIO;
-		else if (!error)
+		} else if (!error) {
 			at = c->rust.reply.value;
+			tried = 0;
+		}
 		if (!error && fatal_signal_pending(current) && at < end)
 			error = -EINTR;
 	}

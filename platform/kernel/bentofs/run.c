@@ -119,7 +119,7 @@ int bk_find_space(struct bento_mount *m, bool write_back, u32 *searched)
 	return -ENOSPC;
 }
 
-/* Whoever makes room, or writes back, or may be called by who does, must not wait for others who write back. */
+/* Whoever makes room, or holds what writing back takes, or may be called by who does, must not wait for it. */
 static bool may_write_back(unsigned int kind)
 {
 	switch (kind) {
@@ -128,7 +128,6 @@ static bool may_write_back(unsigned int kind)
 	case BENTO_KIND_LINK:
 	case BENTO_KIND_RENAME:
 	case BENTO_KIND_XATTR:
-	case BENTO_KIND_ALLOCATE:
 		return true;
 	}
 	return false;
