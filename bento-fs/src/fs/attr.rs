@@ -106,6 +106,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let at = op.lock(ino)?;
         let mut inode = Inode::free(0);
         op.load(ino, &mut inode)?;
+        // Somebody else may have freed it, and put data there since.
+        if !op.has_leftovers(ino, &inode)? {
+            return Ok(op.unchanged(false));
+        }
         let more = op.trim_past_end_step(at, &mut inode)?;
         op.put_inode(at, &mut inode, Touch::Data)?;
         op.commit(more)

@@ -23,10 +23,12 @@ use core::ops::Range;
 pub(super) const MAX_BLOCK: u64 = (MAX_SIZE >> 12) + 1;
 /// Extents that one step of fallocate makes or converts, at most.
 const STEP_PIECES: usize = 32;
-/// Extents that one attempt of a seek passes.
-const SEEK_PIECES: usize = 64;
+/// Extents that one attempt of a seek, or of a look past the end, passes.
+const LOOK_PIECES: usize = 64;
 /// Marks a cursor that holds how far a seek came.
 const SEEK: u64 = 0x5345_454b;
+/// Marks a cursor that holds how far a look at what lies past the end came.
+const TAIL: u64 = 0x5441_494c;
 
 /// The block that holds a byte.
 fn floor(byte: u64) -> FileBlock {
@@ -54,7 +56,7 @@ pub(super) fn regular(inode: &Inode) -> Result<(), Errno> {
 
 /// Whether a truncate of a named file is not done: until it is, nothing may come to lie past the end, since the freeing
 /// does not tell old from new.
-pub(super) fn is_being_cut(inode: &Inode) -> bool {
+fn is_being_cut(inode: &Inode) -> bool {
     inode.nlink > 0 && inode.orphan.is_some()
 }
 
@@ -93,9 +95,61 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             Piece::Mapped(extent) if extent.unwritten => {
                 (MapKind::Unwritten(block_in(&extent, file)), extent.end())
             }
-            Piece::Mapped(extent) => (MapKind::Data(block_in(&extent, file)), extent.end()),
+            Piece::Mapped(extent) => self.data_piece(ino, inode, file, &extent)?,
         };
         Ok(Mapping { file, blocks: until.0.min(end).saturating_sub(file.0), kind })
+    }
+
+    /// How a block of an extent of data maps, and until where: what an earlier mount left past the end is not there.
+    fn data_piece(
+        &self,
+        ino: InodeNo,
+        inode: &Inode,
+        file: FileBlock,
+        extent: &Extent,
+    ) -> Result<(MapKind, FileBlock), Stop> {
+        let end = ceil(inode.size);
+        let data = MapKind::Data(block_in(extent, file));
+        if extent.end() <= end || self.tail_is_known(ino, inode)? {
+            return Ok((data, extent.end()));
+        }
+        Ok(if file < end { (data, end) } else { (MapKind::Hole, extent.end()) })
+    }
+
+    /// Whether nothing lies past the end but what this mount put there, and reserved space. Looks once; then the slot
+    /// knows it.
+    fn tail_is_known(&self, ino: InodeNo, inode: &Inode) -> Result<bool, Stop> {
+        if self.platform().slot(ino, |slot| slot.tail_known) == Some(1) {
+            return Ok(true);
+        }
+        let [kind, reached, ..] = self.platform().cursor();
+        let mut next = ceil(inode.size).max(FileBlock(if kind == TAIL { reached } else { 0 }));
+        for _ in 0..LOOK_PIECES {
+            match self.extent_from(ino, inode, next)? {
+                Some(extent) if extent.unwritten => next = extent.end(),
+                Some(_) => return Ok(false),
+                None => {
+                    self.platform().slot(ino, |slot| slot.tail_known = 1);
+                    return Ok(true);
+                }
+            }
+        }
+        self.platform().set_cursor([TAIL, next.0, 0, 0, 0, 0, 0, 0]);
+        Err(Wait::Again.into())
+    }
+
+    /// EBUSY if something has to be freed past the end first, or it would become part of the file.
+    pub(super) fn may_grow(&self, ino: InodeNo, inode: &Inode) -> Result<(), Stop> {
+        if is_being_cut(inode) || !self.tail_is_known(ino, inode)? {
+            return Err(Errno::Busy.into());
+        }
+        Ok(())
+    }
+
+    /// Whether there may be something past the end that is to be freed.
+    pub(crate) fn has_leftovers(&self, ino: InodeNo, inode: &Inode) -> Result<bool, Stop> {
+        Ok(inode.kind() == Some(FileKind::Regular)
+            && (is_being_cut(inode) || !self.tail_is_known(ino, inode)?))
     }
 
     /// The next data, or the next hole, at or after a byte. Reserved blocks that were never written are a hole, and so
@@ -108,7 +162,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         let [kind, reached, ..] = self.platform().cursor();
         let mut at = if kind == SEEK { FileBlock(reached) } else { floor(from) };
-        for _ in 0..SEEK_PIECES {
+        for _ in 0..LOOK_PIECES {
             if start_of(at) >= size {
                 return match what {
                     Seek::Hole => Ok(size),
@@ -148,9 +202,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return Err(Errno::FileTooBig.into());
         }
         if size > inode.size {
-            if is_being_cut(inode) {
-                return Err(Errno::Busy.into());
-            }
+            self.may_grow(at.no(), inode)?;
             inode.size = self.clamp_size(at.no(), inode, size);
             return Ok(false);
         }
@@ -168,6 +220,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             _ => false,
         };
         if more {
+            self.platform().slot(at.no(), |slot| slot.tail_known = 0);
             self.orphan_add(at, inode)?;
         } else if inode.nlink > 0 {
             self.orphan_remove(at, inode)?;
@@ -199,9 +252,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             Some(FileKind::Directory) => return Err(Errno::IsDirectory.into()),
             _ => return Err(Errno::NoDevice.into()),
         }
-        if is_being_cut(&inode) {
-            return Err(Errno::Busy.into());
-        }
+        self.may_grow(ino, &inode)?;
         let next = match how {
             Allocate::Punch => self.punch(at, &mut inode, &range)?,
             Allocate::Reserve | Allocate::ReserveKeepSize => {

@@ -5,7 +5,7 @@
 //!
 //! # Crash
 //! A placement is nowhere on disk. Publishing is one transaction, and the commit flushes the data before it.
-use super::data::{MAX_BLOCK, ceil, is_being_cut, regular, start_of};
+use super::data::{MAX_BLOCK, ceil, regular, start_of};
 use super::extents::{Written, block_in};
 use crate::bitmap::Reserve;
 use crate::format::Inode;
@@ -88,9 +88,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         let mut inode = Inode::free(0);
         self.load(ino, &mut inode)?;
         regular(&inode)?;
-        if is_being_cut(&inode) {
-            return Err(Errno::Busy.into());
-        }
+        self.may_grow(ino, &inode)?;
         let most = file.0.saturating_add(u32::MAX.into());
         let range = self.free_of_placements(ino, file..FileBlock(end.min(most)), to)?;
         to.count = 0;

@@ -31,6 +31,9 @@ pub struct Slot {
     /// Blocks at or past this one may hold an extent tree cached by the platform of an older state: bumped by
     /// every change of the block map.
     pub map_version: u64,
+    /// 1 once nothing lies past the end of the file but what this mount put there, and reserved space. What an earlier
+    /// mount left there when it crashed is freed before the file grows: it must not show.
+    pub tail_known: u64,
 }
 
 impl Slot {
@@ -49,6 +52,7 @@ impl Slot {
             datasync_seq: undurable,
             zero_from: u64::MAX,
             map_version: 0,
+            tail_known: 0,
         }
     }
 }

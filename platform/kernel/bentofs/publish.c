@@ -10,11 +10,7 @@ static struct bk_file *file_of(struct inode *inode)
 	return &bk_inode_of(inode)->file;
 }
 
-/*
- * Chooses blocks for a run of one state. What it cost of what was promised is in `c->spent`; `c->budget` was set by the
- * caller, who settles what is left of it.
- */
-int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to)
+static int place_once(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to)
 {
 	int error;
 	u32 id;
@@ -28,6 +24,24 @@ int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struc
 	error = bk_run(c, BENTO_OP_PLACE, BENTO_KIND_PLACE);
 	bk_opening_end(c, id, error);
 	return error;
+}
+
+/*
+ * Chooses blocks for a run of one state. What it cost of what was promised is in `c->spent`; `c->budget` was set by the
+ * caller, who settles what is left of it. EBUSY if there is data.
+ */
+int bk_place(struct bk_call *c, struct inode *inode, u64 block, u64 count, struct bento_placement *to)
+{
+	int error = place_once(c, inode, block, count, to);
+	u64 budget = c->budget;
+
+	if (error != -EBUSY)
+		return error;
+	/* What a truncate that is not done, or a mount that crashed, left past the end goes first. */
+	c->budget = 0;
+	error = bk_trim_past_end(c, inode);
+	c->budget = budget;
+	return error ?: place_once(c, inode, block, count, to);
 }
 
 static void end_promise(struct inode *inode, u64 blocks, u64 growing)

@@ -1,6 +1,6 @@
 //! `fs-crash write DIR RECORD` works on files from several threads until the file system is shut down under it, and records
 //! what was synced; `fs-crash check DIR RECORD` compares after recovery: what was synced is there, and nothing shows
-//! that was never written to its file. Every byte of a file is zero, or what follows from its place.
+//! that was never written to its file, nor when it grows. Every byte of a file is zero, or what follows from its place.
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FallocateFlags;
@@ -151,7 +151,8 @@ fn write(dir: &Path, record: &Path, seed: u64) -> Result<()> {
 }
 
 fn check_one(dir: &Path, number: u64, kind: &str, synced: &[u8]) -> Result<()> {
-    let found = fs::read(dir.join(format!("crash{number}"))).context("a synced file is gone")?;
+    let path = dir.join(format!("crash{number}"));
+    let found = fs::read(&path).context("a synced file is gone")?;
     for (at, got) in found.iter().enumerate() {
         ensure!(
             *got == 0 || *got == byte(number, at as u64),
@@ -169,6 +170,12 @@ fn check_one(dir: &Path, number: u64, kind: &str, synced: &[u8]) -> Result<()> {
         }
         _ => {}
     }
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    file.set_len(found.len() as u64 + LARGEST)?;
+    let mut behind = vec![0xee; LARGEST as usize];
+    file.read_exact_at(&mut behind, found.len() as u64)?;
+    let left = behind.iter().position(|byte| *byte != 0);
+    ensure!(left.is_none(), "after it grew, byte {left:?} behind its {} is not zero", found.len());
     Ok(())
 }
 

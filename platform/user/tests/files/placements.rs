@@ -1,6 +1,8 @@
 //! Placements: what is chosen, published, given back.
 use crate::volume::{BLOCK, Volume};
-use bento_api::{Allocate, Errno, FileBlock, InodeNo, OpKind, Placement, PlacementId, Stop, Wait};
+use bento_api::{
+    Allocate, Errno, FileBlock, InodeNo, MapKind, OpKind, Placement, PlacementId, SetAttr, Stop, Wait,
+};
 
 fn place(
     volume: &mut Volume,
@@ -104,6 +106,107 @@ fn the_size_waits_for_the_zeroing_of_the_old_end() {
     assert_eq!(volume.truncate(ino, 3 * BLOCK).unwrap().size, 5);
     volume.mount.containers().slot(ino, |slot| slot.zero_from = u64::MAX).unwrap();
     assert_eq!(volume.truncate(ino, 3 * BLOCK).unwrap().size, 3 * BLOCK);
+    volume.check();
+}
+
+/// A file of five bytes and 100 reserved blocks, with data behind them that the size did not reach when the power failed.
+fn left_behind() -> (Volume, InodeNo) {
+    let mut volume = Volume::new(8192);
+    let ino = volume.create(b"a").unwrap();
+    volume.write(ino, 0, b"short").unwrap();
+    volume.fallocate(ino, Allocate::ReserveKeepSize, BLOCK..101 * BLOCK).unwrap();
+    volume.mount.containers().slot(ino, |slot| slot.zero_from = 5).unwrap();
+    for (block, len) in [(3, 2), (200, 4)] {
+        let (id, placement) = place(&mut volume, ino, block, len).unwrap();
+        for extent in placement.extents() {
+            for no in extent.block.0..extent.block.0 + u64::from(extent.blocks) {
+                volume.scribble(no, 0xaa);
+            }
+        }
+        assert_eq!(publish(&mut volume, id, 300 * BLOCK), Ok(5));
+    }
+    volume.check();
+    let mut volume = volume.remount();
+    let ino = volume.open(b"a").unwrap();
+    assert_eq!(volume.read(ino, 0, 4096).unwrap(), b"short");
+    (volume, ino)
+}
+
+/// The first five bytes and one block at `written`; all else is zero.
+fn assert_zeros(volume: &mut Volume, ino: InodeNo, size: u64, written: Option<u64>) {
+    assert_eq!(volume.stat(ino).unwrap().size, size);
+    for block in 0..size.div_ceil(BLOCK) {
+        let mut expected = vec![if Some(block) == written { 7 } else { 0 }; 4096];
+        if block == 0 {
+            expected[..5].copy_from_slice(b"short");
+        }
+        expected.truncate(usize::try_from(size - block * BLOCK).unwrap().min(4096));
+        assert_eq!(volume.read(ino, block * BLOCK, 4096).unwrap(), expected, "block {block}");
+    }
+    volume.check();
+}
+
+#[test]
+fn what_a_crash_left_past_the_end_does_not_show_when_the_file_grows() {
+    let (mut volume, ino) = left_behind();
+    volume.truncate(ino, 210 * BLOCK).unwrap();
+    assert_zeros(&mut volume, ino, 210 * BLOCK, None);
+
+    let (mut volume, ino) = left_behind();
+    volume.write(ino, 4 * BLOCK, &[7; 4096]).unwrap();
+    assert_zeros(&mut volume, ino, 5 * BLOCK, Some(4));
+    volume.write(ino, 250 * BLOCK, &[0; 1]).unwrap();
+    assert_zeros(&mut volume, ino, 250 * BLOCK + 1, Some(4));
+
+    let (mut volume, ino) = left_behind();
+    volume.fallocate(ino, Allocate::ReserveKeepSize, 100 * BLOCK..220 * BLOCK).unwrap();
+    volume.truncate(ino, 220 * BLOCK).unwrap();
+    assert_zeros(&mut volume, ino, 220 * BLOCK, None);
+
+    let (mut volume, ino) = left_behind();
+    volume.fallocate(ino, Allocate::Reserve, 0..220 * BLOCK).unwrap();
+    assert_zeros(&mut volume, ino, 220 * BLOCK, None);
+}
+
+/// A host that raises the size without a look at what it uncovers, and one that asks where a block is before it is part of
+/// the file.
+#[test]
+fn what_a_crash_left_past_the_end_is_a_hole_and_keeps_the_size_down() {
+    let (mut volume, ino) = left_behind();
+    let map = |volume: &mut Volume, block| {
+        volume.run(OpKind::Read, |fs, call| fs.map(call, ino, FileBlock(block), 1)).unwrap().kind
+    };
+    assert_eq!(map(&mut volume, 201), MapKind::Hole);
+    assert_eq!(place(&mut volume, ino, 150, 1).map(drop), Err(Errno::Busy));
+    let set = SetAttr { size: Some(2 * BLOCK), ..SetAttr::default() };
+    let grown = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).map(drop);
+    assert_eq!(grown, Err(Errno::Busy));
+    while volume.run(OpKind::SetAttr, |fs, call| fs.trim_past_end(call, ino)).unwrap().value {}
+    let grown = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).unwrap();
+    assert_eq!(grown.value.0.size, 2 * BLOCK);
+
+    // What this mount puts there stays, whatever else is freed.
+    volume.mount.containers().slot(ino, |slot| slot.zero_from = 0).unwrap();
+    let (id, _) = place(&mut volume, ino, 201, 1).unwrap();
+    assert_eq!(publish(&mut volume, id, 300 * BLOCK), Ok(2 * BLOCK));
+    assert!(!volume.run(OpKind::SetAttr, |fs, call| fs.trim_past_end(call, ino)).unwrap().value);
+    assert!(matches!(map(&mut volume, 201), MapKind::Data(_)));
+}
+
+/// Reserved space past the end is no leftover, in however many pieces it is.
+#[test]
+fn space_that_is_reserved_past_the_end_survives_a_remount() {
+    let mut volume = Volume::new(8192);
+    let ino = volume.create(b"a").unwrap();
+    for piece in 0..300 {
+        let start = 2 * piece * BLOCK;
+        volume.fallocate(ino, Allocate::ReserveKeepSize, start..start + BLOCK).unwrap();
+    }
+    let sectors = volume.stat(ino).unwrap().sectors;
+    let mut volume = volume.remount();
+    let ino = volume.open(b"a").unwrap();
+    volume.truncate(ino, 1).unwrap();
+    assert_eq!(volume.stat(ino).unwrap().sectors, sectors);
     volume.check();
 }
 

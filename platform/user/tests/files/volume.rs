@@ -1,7 +1,7 @@
 //! A volume in memory, and the operations on files.
 use bento_api::{
-    Allocate, Attr, Call, Errno, FileSystem, InodeNo, Name, NewNode, OpKind, Seek, SetAttr, Stop, Time,
-    XattrName, XattrSet,
+    Allocate, Attr, BlockNo, Call, Disk as _, Errno, FileSystem, InodeNo, Name, NewNode, OpKind, Seek,
+    SetAttr, Stop, Time, XattrName, XattrSet,
 };
 use bento_fs::{BentoFs, Plain, Space};
 use bento_user::containers::{self, Containers, UserCall};
@@ -72,6 +72,11 @@ impl Volume {
     pub fn remount(self) -> Self {
         self.mount.tick().unwrap();
         self.kill()
+    }
+
+    /// Fills a block of the device, behind everyone's back.
+    pub fn scribble(&self, no: u64, byte: u8) {
+        BlockingDisk(&*self.device).write(BlockNo(no), &[byte; 4096]).unwrap();
     }
 
     /// What fsck finds after a commit: nothing.
