@@ -53,6 +53,8 @@ struct bk_file {
 	loff_t pending_size;
 	/* The end whose block was written last and is part of the file as it was then; 0 while it is on its way again. */
 	loff_t end_landed;
+	/* Folios behind the end on disk that are neither dirty nor under writeback for a moment. */
+	atomic_t taking;
 	/* The end of the write under way, under i_rwsem: space is promised in larger steps. */
 	loff_t write_end;
 	/* Cut to nothing, and not closed since. */

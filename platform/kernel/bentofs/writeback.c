@@ -111,8 +111,13 @@ static bool end_is_written(struct inode *inode, struct flight *flight)
 	folio = bento_find_folio(inode->i_mapping, end >> BENTO_BLOCK_BITS);
 	if (!folio)
 		return true;
+	/* Who takes it says so before it is clean, and until it is under writeback: see take(). */
+	written = !folio_test_dirty(folio);
+	smp_rmb();
+	written = written && !atomic_read(&f->taking);
+	smp_rmb();
 	/* A flight is published before its folios are told. */
-	written = !folio_test_dirty(folio) && (!folio_test_writeback(folio) || READ_ONCE(f->end_landed) == end);
+	written = written && (!folio_test_writeback(folio) || READ_ONCE(f->end_landed) == end);
 	folio_put(folio);
 	return written;
 }
@@ -385,12 +390,6 @@ static u32 send_some(struct writer *w, struct flight *flight, struct bk_call *c,
 				send(w, flight, at, run, piece.block);
 				return run;
 			}
-			/* No data, and it could not be placed: a truncate that is not done is in the way. */
-			if (attempts) {
-				done = bk_trim_past_end(c, inode);
-				if (done)
-					break;
-			}
 		}
 		done = place_run(w, flight, c, at, run, state);
 		if (done > 0) {
@@ -505,6 +504,30 @@ static struct flight *new_flight(struct writer *w)
 	return flight;
 }
 
+/*
+ * Makes a locked folio clean and puts it under writeback; false if it is not dirty. A folio behind the end on disk that is
+ * neither for a moment must not look as if it were written; its flight will look at the size again.
+ */
+static bool take(struct bk_file *f, struct folio *folio)
+{
+	bool behind = folio->index >= READ_ONCE(f->disk_size) >> BENTO_BLOCK_BITS, taken;
+
+	if (!folio_test_dirty(folio))
+		return false;
+	if (behind) {
+		atomic_inc(&f->taking);
+		smp_mb__after_atomic();
+	}
+	taken = folio_clear_dirty_for_io(folio);
+	if (taken)
+		folio_start_writeback(folio);
+	if (behind) {
+		smp_mb__before_atomic();
+		atomic_dec(&f->taking);
+	}
+	return taken;
+}
+
 /* Puts a folio into the flight that is being filled. */
 static void fill(struct writer *w, struct folio *folio)
 {
@@ -529,13 +552,12 @@ static void fill(struct writer *w, struct folio *folio)
 	if (landed >> BENTO_BLOCK_BITS == folio->index)
 		cmpxchg64(&f->end_landed, landed, 0);
 	/* What lies past the end is on its way out. */
-	if (folio->mapping != mapping || folio_test_writeback(folio) || at >= size || !folio_clear_dirty_for_io(folio)) {
+	if (folio->mapping != mapping || folio_test_writeback(folio) || at >= size || !take(f, folio)) {
 		folio_unlock(folio);
 		return;
 	}
 	if (at + BENTO_BLOCK > size)
 		folio_zero_segment(folio, size - at, BENTO_BLOCK);
-	folio_start_writeback(folio);
 	folio_unlock(folio);
 	w->filling->size = max(w->filling->size, min_t(loff_t, at + BENTO_BLOCK, size));
 	w->filling->folios[w->filling->count++] = folio;
