@@ -100,17 +100,14 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         op.commit(())
     }
 
-    /// One step of freeing what lies past the end.
+    /// One step of looking after what lies past the end and must not show.
     pub(super) fn trim_past_end(self, ino: InodeNo) -> Result<Committed<bool>, Stop> {
         let mut op = self;
         let at = op.lock(ino)?;
         let mut inode = Inode::free(0);
         op.load(ino, &mut inode)?;
-        // Somebody else may have freed it, and put data there since.
-        if !op.has_leftovers(ino, &inode)? {
-            return Ok(op.unchanged(false));
-        }
-        let more = op.trim_past_end_step(at, &mut inode)?;
+        // Somebody else may have been here, and put data there since.
+        let Some(more) = op.settle_tail_step(at, &mut inode)? else { return Ok(op.unchanged(false)) };
         op.put_inode(at, &mut inode, Touch::Data)?;
         op.commit(more)
     }

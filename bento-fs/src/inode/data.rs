@@ -15,7 +15,7 @@ use crate::op::{Locked, Op, Touch};
 use crate::variant::{Fault, Variant};
 use bento_api::{
     Allocate, BLOCK_BYTES, BlockNo, Committed, Errno, FileBlock, FileKind, InodeNo, MapKind, Mapping,
-    Platform, Seek, Stop, Wait,
+    Platform, Seek, Stop, TAIL_CUT, TAIL_KNOWN, TAIL_UNKNOWN, Wait,
 };
 use core::ops::Range;
 
@@ -60,6 +60,17 @@ fn is_being_cut(inode: &Inode) -> bool {
     inode.nlink > 0 && inode.orphan.is_some()
 }
 
+/// What lies past the end of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// What this mount put there, reserved space, or nothing.
+    Known,
+    /// Data that an earlier mount put there too, for a size that it did not come to write.
+    Leftovers,
+    /// What a truncate has not freed yet.
+    Cut,
+}
+
 /// The piece of a file at a block.
 enum Piece {
     /// A hole that ends before this block.
@@ -92,64 +103,30 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         let (kind, until) = match self.piece_at(ino, inode, file)? {
             Piece::Hole(until) => (MapKind::Hole, until),
-            Piece::Mapped(extent) if extent.unwritten => {
-                (MapKind::Unwritten(block_in(&extent, file)), extent.end())
-            }
-            Piece::Mapped(extent) => self.data_piece(ino, inode, file, &extent)?,
+            Piece::Mapped(extent) => self.mapped_piece(ino, inode, file, &extent)?,
         };
         Ok(Mapping { file, blocks: until.0.min(end).saturating_sub(file.0), kind })
     }
 
-    /// How a block of an extent of data maps, and until where: what an earlier mount left past the end is not there.
-    fn data_piece(
+    /// How a block of an extent maps, and until where: what is not this mount's past the end reads as what it is to become.
+    fn mapped_piece(
         &self,
         ino: InodeNo,
         inode: &Inode,
         file: FileBlock,
         extent: &Extent,
     ) -> Result<(MapKind, FileBlock), Stop> {
-        let end = ceil(inode.size);
-        let data = MapKind::Data(block_in(extent, file));
-        if extent.end() <= end || self.tail_is_known(ino, inode)? {
-            return Ok((data, extent.end()));
+        let (block, end, until) = (block_in(extent, file), ceil(inode.size), extent.end());
+        let kind = if extent.unwritten { MapKind::Unwritten(block) } else { MapKind::Data(block) };
+        if until <= end {
+            return Ok((kind, until));
         }
-        Ok(if file < end { (data, end) } else { (MapKind::Hole, extent.end()) })
-    }
-
-    /// Whether nothing lies past the end but what this mount put there, and reserved space. Looks once; then the slot
-    /// knows it.
-    fn tail_is_known(&self, ino: InodeNo, inode: &Inode) -> Result<bool, Stop> {
-        if self.platform().slot(ino, |slot| slot.tail_known) == Some(1) {
-            return Ok(true);
-        }
-        let [kind, reached, ..] = self.platform().cursor();
-        let mut next = ceil(inode.size).max(FileBlock(if kind == TAIL { reached } else { 0 }));
-        for _ in 0..LOOK_PIECES {
-            match self.extent_from(ino, inode, next)? {
-                Some(extent) if extent.unwritten => next = extent.end(),
-                Some(_) => return Ok(false),
-                None => {
-                    self.platform().slot(ino, |slot| slot.tail_known = 1);
-                    return Ok(true);
-                }
-            }
-        }
-        self.platform().set_cursor([TAIL, next.0, 0, 0, 0, 0, 0, 0]);
-        Err(Wait::Again.into())
-    }
-
-    /// EBUSY if something has to be freed past the end first, or it would become part of the file.
-    pub(super) fn may_grow(&self, ino: InodeNo, inode: &Inode) -> Result<(), Stop> {
-        if is_being_cut(inode) || !self.tail_is_known(ino, inode)? {
-            return Err(Errno::Busy.into());
-        }
-        Ok(())
-    }
-
-    /// Whether there may be something past the end that is to be freed.
-    pub(crate) fn has_leftovers(&self, ino: InodeNo, inode: &Inode) -> Result<bool, Stop> {
-        Ok(inode.kind() == Some(FileKind::Regular)
-            && (is_being_cut(inode) || !self.tail_is_known(ino, inode)?))
+        Ok(match self.tail(ino, inode)? {
+            Tail::Known => (kind, until),
+            _ if file < end => (kind, end),
+            Tail::Leftovers => (MapKind::Unwritten(block), until),
+            Tail::Cut => (MapKind::Hole, until),
+        })
     }
 
     /// The next data, or the next hole, at or after a byte. Reserved blocks that were never written are a hole, and so
@@ -181,6 +158,93 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
         self.platform().set_cursor([SEEK, at.0, 0, 0, 0, 0, 0, 0]);
         Err(Wait::Again.into())
+    }
+
+    /// What lies past the end of a regular file. Looks once; then the slot knows it.
+    fn tail(&self, ino: InodeNo, inode: &Inode) -> Result<Tail, Stop> {
+        let noted = self.platform().slot(ino, |slot| slot.tail).unwrap_or(TAIL_UNKNOWN);
+        if is_being_cut(inode) {
+            return Ok(Tail::Cut);
+        }
+        let tail = match noted {
+            TAIL_KNOWN => return Ok(Tail::Known),
+            TAIL_CUT if self.extent_from(ino, inode, ceil(inode.size))?.is_some() => Tail::Cut,
+            TAIL_CUT => Tail::Known,
+            _ => self.look_past_end(ino, inode)?,
+        };
+        if tail == Tail::Known {
+            self.platform().slot(ino, |slot| slot.tail = TAIL_KNOWN);
+        }
+        Ok(tail)
+    }
+
+    /// Where an earlier attempt's look past the end got to.
+    fn look_from(&self, inode: &Inode) -> FileBlock {
+        let [kind, reached, size, ..] = self.platform().cursor();
+        let end = ceil(inode.size);
+        if kind == TAIL && size == inode.size { end.max(FileBlock(reached)) } else { end }
+    }
+
+    /// There is more to look at than one attempt may.
+    fn look_on(&self, inode: &Inode, from: FileBlock) -> Stop {
+        self.platform().set_cursor([TAIL, from.0, inode.size, 0, 0, 0, 0, 0]);
+        Wait::Again.into()
+    }
+
+    fn look_past_end(&self, ino: InodeNo, inode: &Inode) -> Result<Tail, Stop> {
+        let mut next = self.look_from(inode);
+        for _ in 0..LOOK_PIECES {
+            match self.extent_from(ino, inode, next)? {
+                Some(extent) if extent.unwritten => next = extent.end(),
+                Some(_) => return Ok(Tail::Leftovers),
+                None => return Ok(Tail::Known),
+            }
+        }
+        Err(self.look_on(inode, next))
+    }
+
+    /// EBUSY if something past the end would become part of the file: [`Op::settle_tail_step`] comes first.
+    pub(super) fn may_grow(&self, ino: InodeNo, inode: &Inode) -> Result<(), Stop> {
+        match self.tail(ino, inode)? {
+            Tail::Known => Ok(()),
+            Tail::Leftovers | Tail::Cut => Err(Errno::Busy.into()),
+        }
+    }
+
+    /// One bounded step of making what lies past the end such that the file may grow; `None` if it is, else whether there
+    /// is more.
+    ///
+    /// # Crash
+    /// As [`Op::trim_past_end_step`]; and any part of what an earlier mount left is reserved space.
+    pub(crate) fn settle_tail_step(&mut self, at: Locked, inode: &mut Inode) -> Result<Option<bool>, Stop> {
+        if inode.kind() != Some(FileKind::Regular) {
+            return Ok(None);
+        }
+        match self.tail(at.no(), inode)? {
+            Tail::Known => Ok(None),
+            Tail::Leftovers => self.reserve_leftovers_step(at, inode).map(Some),
+            Tail::Cut => self.trim_past_end_step(at, inode).map(Some),
+        }
+    }
+
+    /// Lets data past the end read as zeros, a bounded number of extents; whether there may be more. Their blocks stay the
+    /// file's: some of them had been reserved.
+    fn reserve_leftovers_step(&mut self, at: Locked, inode: &mut Inode) -> Result<bool, Stop> {
+        let mut next = self.look_from(inode);
+        let mut changed = false;
+        for _ in 0..LOOK_PIECES {
+            let Some(extent) = self.extent_from(at.no(), inode, next)? else { return Ok(false) };
+            if changed && self.step_is_full(inode) {
+                return Ok(true);
+            }
+            let piece = extent.file.max(next)..extent.end();
+            next = piece.end;
+            if !extent.unwritten {
+                self.extent_convert(at, inode, piece, Written::No)?;
+                changed = true;
+            }
+        }
+        if changed { Ok(true) } else { Err(self.look_on(inode, next)) }
     }
 
     /// How far the size may be raised now: not past bytes whose zeroing is under way.
@@ -220,7 +284,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             _ => false,
         };
         if more {
-            self.platform().slot(at.no(), |slot| slot.tail_known = 0);
+            self.platform().slot(at.no(), |slot| slot.tail = TAIL_CUT);
             self.orphan_add(at, inode)?;
         } else if inode.nlink > 0 {
             self.orphan_remove(at, inode)?;

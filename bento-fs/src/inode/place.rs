@@ -68,8 +68,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         self.platform().placement_in(ino, run_of(&range))
     }
 
-    /// Chooses device blocks for a hole, or the unwritten ones that are there. EBUSY if there is data, or a truncate is
-    /// under way: the host looks again.
+    /// Chooses device blocks for a hole, or the unwritten ones that are there. EBUSY if there is data: the host
+    /// looks again. EBUSY too if something past the end has to be looked after first.
     pub(crate) fn place_range(
         mut self,
         ino: InodeNo,

@@ -300,7 +300,10 @@ pub trait FileSystem<P: Platform>: Send + Sync {
         ino: InodeNo,
         set: &SetAttr,
     ) -> Result<Committed<(Attr, bool)>, Stop>;
-    /// One step of freeing blocks past the end of an inode whose truncate is under way; whether there is more.
+    /// One step of looking after what lies past the end of a file and would show if it grew: blocks of a truncate that is
+    /// under way are freed, and data that a mount left there when it crashed becomes reserved space. Whether there is more;
+    /// nothing happens if there is none. [`FileSystem::setattr`], [`FileSystem::place`] and [`FileSystem::fallocate`] answer
+    /// EBUSY until it is done.
     fn trim_past_end(&self, call: &mut Call<'_, P>, ino: InodeNo) -> Result<Committed<bool>, Stop>;
     /// Writes the slot's times to the inode, if they are newer.
     fn flush_times(&self, call: &mut Call<'_, P>, ino: InodeNo) -> Result<Committed<()>, Stop>;

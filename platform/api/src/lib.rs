@@ -48,7 +48,7 @@ pub use name::{Name, XattrName};
 pub use number::{BatchSeq, BlockNo, FileBlock, GroupNo, InodeNo};
 pub use place::{Extent, MapKind, Mapping, Placement, PlacementId};
 pub use platform::{Busy, Change, Claim, Fetch, Freed, IoList, Map, Mode, Platform, Run, Seal, Totals};
-pub use slot::Slot;
+pub use slot::{Slot, TAIL_CUT, TAIL_KNOWN, TAIL_UNKNOWN};
 pub use stop::{Corruption, Errno, Stop, Wait};
 
 /// Bytes in a block.

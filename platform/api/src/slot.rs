@@ -31,10 +31,17 @@ pub struct Slot {
     /// Blocks at or past this one may hold an extent tree cached by the platform of an older state: bumped by
     /// every change of the block map.
     pub map_version: u64,
-    /// 1 once nothing lies past the end of the file but what this mount put there, and reserved space. What an earlier
-    /// mount left there when it crashed is freed before the file grows: it must not show.
-    pub tail_known: u64,
+    /// What lies past the end of the file: one of the `TAIL` constants.
+    pub tail: u64,
 }
+
+/// [`Slot::tail`]: nobody has looked yet. There may be data that an earlier mount put there, for a size that it did not come
+/// to write before it crashed. It must not show: it becomes reserved space before the file grows.
+pub const TAIL_UNKNOWN: u64 = 0;
+/// [`Slot::tail`]: nothing but what this mount put there, and reserved space.
+pub const TAIL_KNOWN: u64 = 1;
+/// [`Slot::tail`]: a truncate of this mount that is not done. All that lies there is freed before the file grows.
+pub const TAIL_CUT: u64 = 2;
 
 impl Slot {
     /// A slot for an inode of this generation, whose table block was last changed by batch `undurable` (0 if
@@ -52,7 +59,7 @@ impl Slot {
             datasync_seq: undurable,
             zero_from: u64::MAX,
             map_version: 0,
-            tail_known: 0,
+            tail: TAIL_UNKNOWN,
         }
     }
 }

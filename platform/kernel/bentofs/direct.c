@@ -128,7 +128,7 @@ static int place_begin(struct inode *inode, loff_t at, loff_t length, unsigned i
 	struct places *p = container_of(map, struct iomap_iter, iomap)->private;
 	u64 first = at >> BENTO_BLOCK_BITS, count = blocks_of(at, length);
 	struct bk_piece piece;
-	u32 extent;
+	u32 extent, attempts = 0;
 	int error;
 
 	/* A placement is longer than one of its extents. */
@@ -142,14 +142,17 @@ static int place_begin(struct inode *inode, loff_t at, loff_t length, unsigned i
 		say(inode, map, &piece, count);
 		return 0;
 	}
-	error = bk_map(inode, first, count, &piece);
-	if (error)
-		return error;
-	if (piece.kind == BENTO_MAP_DATA) {
-		say(inode, map, &piece, count);
-		return 0;
-	}
-	error = place(inode, p, first, min(count, piece.blocks), piece.kind == BENTO_MAP_UNWRITTEN);
+	do {
+		error = bk_map(inode, first, count, &piece);
+		if (error)
+			return error;
+		if (piece.kind == BENTO_MAP_DATA) {
+			say(inode, map, &piece, count);
+			return 0;
+		}
+		error = place(inode, p, first, min(count, piece.blocks), piece.kind == BENTO_MAP_UNWRITTEN);
+		/* A store through a mapping may be published in between: then there is data. */
+	} while (error == -EBUSY && ++attempts < 3);
 	if (error)
 		return error == -EBUSY ? -EIO : error;
 	piece = (struct bk_piece){ first, p->placement.extents[0].blocks, p->placement.extents[0].block, BENTO_MAP_DATA };

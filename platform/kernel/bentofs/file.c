@@ -345,11 +345,15 @@ static int set_size(struct inode *inode, loff_t size)
 	struct bento_set_attr set = { .mask = BENTO_SET_SIZE, .size = size };
 	struct bk_call *c = bk_call_for(inode);
 	struct bk_file *f = file_of(inode);
-	int error;
+	int error = 0;
 
-	c->rust.args.set = &set;
 	mutex_lock(&f->publishing);
-	error = bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
+	/* A store through a mapping may have brought data behind the new end since: the disk must know, to free it. */
+	if (f->disk_size < size && size < f->pending_size)
+		error = bk_raise_size(c, inode, f->pending_size);
+	c->rust.args.set = &set;
+	if (!error)
+		error = bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	if (error == -EBUSY)
 		error = bk_trim_past_end(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	if (!error) {

@@ -139,8 +139,12 @@ int bk_sync_inode(struct inode *inode, int datasync)
 int bk_inode_write(struct inode *inode, struct writeback_control *control)
 {
 	struct bento_mount *m = bk_mount_of(inode);
-	int error = m->read_only ? 0 : flush_times(m, bk_inode_of(inode)->node);
+	int error = 0;
 
+	if (!m->read_only && S_ISREG(inode->i_mode))
+		error = bk_raise_pending(inode);
+	if (!error && !m->read_only)
+		error = flush_times(m, bk_inode_of(inode)->node);
 	/* sync(2) commits once, at its end. */
 	if (!error && control->sync_mode == WB_SYNC_ALL && !control->for_sync)
 		error = bk_sync_inode(inode, 1);

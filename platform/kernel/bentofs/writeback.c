@@ -173,6 +173,8 @@ static int publish_all(struct flight *flight)
 		hold_size(inode, f->disk_size);
 		f->pending_size = max(f->pending_size, reached);
 		reached = 0;
+		/* sync(2) and eviction look after it, if nobody does before. */
+		mark_inode_dirty_sync(inode);
 	}
 	for (at = 0; at < flight->placed_count; at++) {
 		struct placed *placed = &flight->placed[at];

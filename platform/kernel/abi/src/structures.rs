@@ -193,7 +193,7 @@ described! { SHARED:
     Slot as "bento_slot" {
         generation: u32, times_dirty: u32, atime: Time, mtime: Time, ctime: Time, version: u64,
         sync_seq: BatchSeq, datasync_seq: BatchSeq, zero_from: u64, map_version: u64,
-        tail_known: u64,
+        tail: u64,
     }
     UpgradeRequest as "bento_upgrade_request" { to: [u8; control::VERSION_BYTES], unused: [u8; 192] }
     UpgradeReply as "bento_upgrade_reply" {

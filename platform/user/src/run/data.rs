@@ -212,7 +212,7 @@ impl Mount {
         }
         let _alone = self.containers.lock_data(ino, Mode::Exclusive);
         match self.write_alone(call, ino, offset, data) {
-            // An earlier truncate could not free all: that comes first now.
+            // Something past the end has to be looked after first.
             Err(Errno::Busy) => {
                 self.trim(call, ino)?;
                 self.write_alone(call, ino, offset, data)
@@ -298,7 +298,8 @@ impl Mount {
             self.touch(call, ino)?;
         }
         match result {
-            Err(errno) if at == offset => Err(errno),
+            // What was done so far will be done again.
+            Err(errno) if at == offset || errno == Errno::Busy => Err(errno),
             _ => Ok((at - offset) as usize),
         }
     }

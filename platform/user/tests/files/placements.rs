@@ -171,17 +171,19 @@ fn what_a_crash_left_past_the_end_does_not_show_when_the_file_grows() {
 /// A host that raises the size without a look at what it uncovers, and one that asks where a block is before it is part of
 /// the file.
 #[test]
-fn what_a_crash_left_past_the_end_is_a_hole_and_keeps_the_size_down() {
+fn what_a_crash_left_past_the_end_is_unwritten_and_keeps_the_size_down() {
     let (mut volume, ino) = left_behind();
     let map = |volume: &mut Volume, block| {
         volume.run(OpKind::Read, |fs, call| fs.map(call, ino, FileBlock(block), 1)).unwrap().kind
     };
-    assert_eq!(map(&mut volume, 201), MapKind::Hole);
+    assert!(matches!(map(&mut volume, 201), MapKind::Unwritten(_)));
     assert_eq!(place(&mut volume, ino, 150, 1).map(drop), Err(Errno::Busy));
     let set = SetAttr { size: Some(2 * BLOCK), ..SetAttr::default() };
     let grown = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).map(drop);
     assert_eq!(grown, Err(Errno::Busy));
+    let sectors = volume.stat(ino).unwrap().sectors;
     while volume.run(OpKind::SetAttr, |fs, call| fs.trim_past_end(call, ino)).unwrap().value {}
+    assert_eq!(volume.stat(ino).unwrap().sectors, sectors, "what was reserved stays");
     let grown = volume.run(OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).unwrap();
     assert_eq!(grown.value.0.size, 2 * BLOCK);
 
@@ -191,6 +193,23 @@ fn what_a_crash_left_past_the_end_is_a_hole_and_keeps_the_size_down() {
     assert_eq!(publish(&mut volume, id, 300 * BLOCK), Ok(2 * BLOCK));
     assert!(!volume.run(OpKind::SetAttr, |fs, call| fs.trim_past_end(call, ino)).unwrap().value);
     assert!(matches!(map(&mut volume, 201), MapKind::Data(_)));
+}
+
+/// Neither of a file with a name nor of one without.
+#[test]
+fn a_truncate_frees_reserved_space_in_as_many_steps_as_it_takes() {
+    for unnamed in [false, true] {
+        let mut volume = Volume::new(65_536);
+        let free = volume.free_blocks();
+        let ino = if unnamed { volume.tmpfile() } else { volume.create(b"a") }.unwrap();
+        for piece in 0..400 {
+            let start = 2 * piece * BLOCK;
+            volume.fallocate(ino, Allocate::Reserve, start..start + BLOCK).unwrap();
+        }
+        assert_eq!(volume.truncate(ino, 0).unwrap().sectors, 0);
+        volume.check();
+        assert_eq!(volume.free_blocks(), free);
+    }
 }
 
 /// Reserved space past the end is no leftover, in however many pieces it is.
