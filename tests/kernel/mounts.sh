@@ -31,6 +31,11 @@ check "remounting read-only" mount -o remount,ro "$MNT"
 refuse "then nothing can be written" touch "$MNT/more"
 check "and back" mount -o remount,rw "$MNT"
 check "then it can" touch "$MNT/more"
+check "all of it goes, lost+found too" find "$MNT" -mindepth 1 -delete
+check "it unmounts" umount "$MNT"
+check "fsck finds nothing" verify "$DEV"
+check "it mounts again" attach "$DEV" "$MNT"
+check "and lost+found can be made" mkdir "$MNT/lost+found"
 check "it unmounts" umount "$MNT"
 check "read-only from the start" attach "$DEV" "$MNT" ro
 refuse "nothing can be written" touch "$MNT/third"

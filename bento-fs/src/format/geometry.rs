@@ -256,6 +256,11 @@ impl Geometry {
             && (ino == ROOT || ino == LOST_AND_FOUND || ino.0 >= u64::from(FIRST_INODE))
     }
 
+    /// True if an inode may lose its last name: every file, and lost+found, whose number stays its own.
+    pub fn is_removable(&self, ino: InodeNo) -> bool {
+        ino != ROOT && self.is_file_ino(ino)
+    }
+
     /// The summary block of a group and the byte at which its entry begins there.
     pub fn summary_place(&self, group: GroupNo) -> Option<(BlockNo, usize)> {
         let group = self.has(group)?.0;

@@ -22,9 +22,7 @@ pub fn get(bytes: &[u8], at: u32, geometry: &Geometry) -> Result<Option<InodeNo>
     let raw = raw_slots(bytes).get(index32(at)).ok_or(Corruption::OrphanInode)?;
     match raw.get() {
         0 => Ok(None),
-        number if number < geometry.inodes_total() && number >= super::geometry::FIRST_INODE.into() => {
-            Ok(Some(InodeNo(number)))
-        }
+        number if geometry.is_removable(InodeNo(number)) => Ok(Some(InodeNo(number))),
         _ => Err(Corruption::OrphanInode),
     }
 }

@@ -7,7 +7,6 @@
 //! The orphan slot names the inode until the step that frees its number: a mount goes on where the last one stopped.
 use super::extents::Held;
 use crate::format::block::BLOCK_LIMIT;
-use crate::format::geometry::FIRST_INODE;
 use crate::format::{Corruption, Inode};
 use crate::op::{Locked, Op};
 use crate::variant::Variant;
@@ -20,7 +19,7 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// # Crash
     /// Each step leaves a legal orphan, the last one a free number.
     pub(crate) fn evict_step(&mut self, at: Locked, inode: &mut Inode) -> Result<bool, Stop> {
-        if at.no().0 < FIRST_INODE.into() {
+        if !self.volume.geometry.is_removable(at.no()) {
             return Err(self.corrupt(Corruption::InodeNumber, BlockNo(0), at.no()));
         }
         let more = match inode.kind() {

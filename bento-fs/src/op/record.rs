@@ -1,7 +1,7 @@
 //! Inode records: shared blocks, one exclusive record each.
 use super::{Locked, Op};
 use crate::bitmap;
-use crate::format::geometry::{INODE_SIZE, INODES_PER_BLOCK};
+use crate::format::geometry::{FIRST_INODE, INODE_SIZE, INODES_PER_BLOCK};
 use crate::format::{BlockKind, Inode, group};
 use crate::variant::Variant;
 use bento_api::platform::Fetch;
@@ -141,7 +141,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// Frees an inode's number; only its generation stays in the record.
     pub(crate) fn free_inode(&mut self, at: Locked, inode: &Inode) -> Result<(), Stop> {
-        self.free_inode_bit(at)?;
+        // The bits of reserved numbers are always set.
+        if at.no().0 >= FIRST_INODE.into() {
+            self.free_inode_bit(at)?;
+        }
         let mut free = Inode::free(inode.generation);
         let (no, offset) = self.place(at.no())?;
         let block = self.pin(no)?;

@@ -1,5 +1,5 @@
 //! Files that lost their names, and truncates that were cut short.
-use crate::volume::{BLOCK, Cache, Volume};
+use crate::volume::{BLOCK, Cache, ROOT, Volume};
 use bento_api::{Errno, NewNode, OpKind, SetAttr};
 
 #[test]
@@ -34,6 +34,39 @@ fn a_mount_takes_away_what_lost_its_name() {
     assert_eq!(volume.free_blocks(), free);
     assert_eq!(volume.stat(file), Err(Errno::Stale));
     assert_eq!(volume.stat(nameless), Err(Errno::Stale));
+}
+
+/// As any directory, though its number is never anybody else's.
+#[test]
+fn lost_and_found_can_be_removed_and_made_again() {
+    for open in [false, true] {
+        let mut volume = Volume::new(8192);
+        let free = volume.free_blocks();
+        let ino = volume.open(b"lost+found").unwrap();
+        assert_eq!(ino, bento_api::InodeNo(3));
+        if !open {
+            volume.forget(ino);
+        }
+        volume.rmdir(b"lost+found").unwrap();
+        volume.check();
+        let mut volume = volume.remount();
+        volume.check();
+        assert_eq!(volume.stat(ino), Err(Errno::Stale));
+        assert_eq!(volume.free_blocks(), free + 1);
+        let other = volume.mkdir(b"lost+found").unwrap();
+        assert!(other.0 >= 16);
+        volume.check();
+    }
+    let mut volume = Volume::new(8192);
+    volume.mkdir(b"other").unwrap();
+    let name = |name| bento_api::Name::new(name).unwrap();
+    let replaced = volume.run(OpKind::Rename, |fs, call| {
+        let how = bento_api::Rename::Replace;
+        fs.rename(call, (ROOT, name(b"other")), (ROOT, name(b"lost+found")), how)
+    });
+    assert!(replaced.is_ok());
+    let volume = volume.remount();
+    volume.check();
 }
 
 #[test]
