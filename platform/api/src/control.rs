@@ -6,6 +6,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const UPGRADE_IOCTL: u32 = 3 << 30 | 256 << 16 | 0xBE << 8 | 1;
 /// `_IOWR(0xBE, 2, [u8; 256])`: how the volume is served.
 pub const STATUS_IOCTL: u32 = 3 << 30 | 256 << 16 | 0xBE << 8 | 2;
+/// `_IOWR(0xBE, 3, [u8; 256])`: what is durable when it is answered changed by a remount, which a host in userspace is not
+/// told of by the kernel.
+pub const SYNC_IOCTL: u32 = 3 << 30 | 256 << 16 | 0xBE << 8 | 3;
 /// Bytes of a version's name or text, the NUL at its end included.
 pub const VERSION_BYTES: usize = 64;
 /// Bytes of the reason why an upgrade was refused, the NUL at its end included.
@@ -53,6 +56,19 @@ pub struct Status {
     pub unused: [u8; 184],
 }
 
+/// What is to be durable when it is answered.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SyncRequest {
+    /// 0: what was synced; 1: names too (`dirsync`); 2: every change (`sync`).
+    pub level: u64,
+    /// Zero.
+    pub unused: [u8; 248],
+}
+
 const _: () = assert!(
-    size_of::<UpgradeRequest>() == 256 && size_of::<UpgradeReply>() == 256 && size_of::<Status>() == 256
+    size_of::<UpgradeRequest>() == 256
+        && size_of::<UpgradeReply>() == 256
+        && size_of::<Status>() == 256
+        && size_of::<SyncRequest>() == 256
 );

@@ -13,6 +13,8 @@ pub struct Mounted {
     pub source: PathBuf,
     /// Whether it is of our type.
     pub is_bento: bool,
+    /// Whether it was mounted with `dirsync`.
+    pub is_dirsync: bool,
 }
 
 /// All mounts, the oldest first; none if the table cannot be read.
@@ -40,12 +42,14 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let dash = fields.iter().position(|field| *field == b"-")?;
     let (dir, kind, source) = (fields.get(4)?, fields.get(dash + 1)?, fields.get(dash + 2)?);
+    let options = fields.get(dash + 3).copied().unwrap_or_default();
     let subtype = kind.strip_prefix(b"fuse.").or_else(|| kind.strip_prefix(b"fuseblk."));
     Some(Mounted {
         dir: unescape(dir),
         source: unescape(source),
         // The kernel's own type has the same name.
         is_bento: subtype.unwrap_or(kind) == SUBTYPE.as_bytes(),
+        is_dirsync: options.split(|byte| *byte == b',').any(|option| option == b"dirsync"),
     })
 }
 
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn a_line_says_where_what_and_whether_it_is_ours() {
         let table = b"21 1 0:40 / /a rw - fuse.sshfs host rw\n\
-                      22 1 0:41 / /b\\040c rw shared:1 master:2 - fuse.bento /x\\134y.img rw\n\
+                      22 1 0:41 / /b\\040c rw shared:1 master:2 - fuse.bento /x\\134y.img rw,dirsync,user_id=0\n\
                       23 1 7:0 / /d rw - fuseblk.bento /dev/loop0 rw\n\
                       24 1 7:0 / /e rw - bento /dev/vda rw\n\
                       25 1 7:0 / /f rw - ext4 /dev/vdb rw\n\
@@ -89,6 +93,7 @@ mod tests {
             mounts.iter().map(|mount| mount.is_bento).collect::<Vec<_>>(),
             [false, true, true, true, false]
         );
+        assert_eq!(mounts.iter().filter(|mount| mount.is_dirsync).count(), 1);
         assert_eq!(mounts[1].dir, Path::new("/b c"));
         assert_eq!(mounts[1].source, Path::new("/x\\y.img"));
     }

@@ -13,7 +13,7 @@ use crate::fuse::mount::{
 };
 use crate::fuse::{Connection, Errno, InitConfig, Opens, Server, ServerOptions, prime};
 use crate::mount_table;
-use crate::server::Bento;
+use crate::server::{Bento, SyncLevel};
 use crate::session::{self, Session};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -52,7 +52,7 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
             }
             // Opens are asked for only if somebody wants to know of them: a request for each open and each close.
             let opens = if parsed.records { Opens::Handled } else { Opens::Stateless };
-            run((args, opens), &session, device, &attached, signals)
+            run((args, opens, SyncLevel::of(parsed.flags)), &session, device, &attached, signals)
         }
     };
     if served.is_err() {
@@ -142,7 +142,7 @@ fn tell_what_was_found(session: &Session) {
 }
 
 fn run(
-    (args, opens): (&Args, Opens),
+    (args, opens, sync): (&Args, Opens, SyncLevel),
     session: &Arc<Session>,
     device: OwnedFd,
     attached: &Arc<Attached>,
@@ -151,6 +151,7 @@ fn run(
     let connection = Connection::handshake(device, &InitConfig::default())?;
     let options = ServerOptions { opens, ..ServerOptions::default() };
     let handler = Bento::new(session.clone(), opens);
+    handler.set_sync(sync);
     let server = Server::start(connection, handler, options).context("cannot start the server")?;
     let ready = prime_from_outside(&args.dir, opens)
         .context("the new mount does not answer")

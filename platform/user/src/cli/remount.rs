@@ -2,8 +2,9 @@
 //! could write, and to make durable what came before a mount becomes read-only.
 use super::mount_options::{self, Parsed};
 use crate::mount_table;
+use crate::server::SyncLevel;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use bento_api::control::{STATUS_IOCTL, Status};
+use bento_api::control::{STATUS_IOCTL, SYNC_IOCTL, Status};
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
@@ -17,7 +18,8 @@ pub(super) fn run(dir: &Path, options: &[String]) -> Result<()> {
     let place = dir.canonicalize().with_context(|| shown.to_string())?;
     let mount = mount_table::at(&place).filter(|mount| mount.is_bento);
     ensure!(mount.is_some(), "{shown}: no Bento volume is mounted there");
-    let parsed = mount_options::parse(options, flags_of(&place)?).map_err(|why| anyhow!(why))?;
+    let dirsync = mount.is_some_and(|mount| mount.is_dirsync);
+    let parsed = mount_options::parse(options, flags_of(&place, dirsync)?).map_err(|why| anyhow!(why))?;
     for option in &parsed.fixed {
         log::warn!("{shown}: {option} is for the next mount; this one keeps what it has");
     }
@@ -41,6 +43,7 @@ fn change(place: &Path, parsed: &Parsed) -> Result<()> {
             other => bail!("{shown}: {}", std::io::Error::from(other)),
         }
     }
+    tell_sync(&root, SyncLevel::of(parsed.flags))?;
     if becomes_read_only {
         root.sync_all()
             .with_context(|| format!("{shown} is read-only now, but not all of it is on the disk"))?;
@@ -49,7 +52,7 @@ fn change(place: &Path, parsed: &Parsed) -> Result<()> {
 }
 
 /// What mount(2) would have to be told to change nothing: a flag that a remount does not repeat is lost.
-fn flags_of(place: &Path) -> Result<MountFlags> {
+fn flags_of(place: &Path, dirsync: bool) -> Result<MountFlags> {
     let found = rustix::fs::statvfs(place)
         .map_err(std::io::Error::from)
         .with_context(|| place.display().to_string())?;
@@ -63,7 +66,21 @@ fn flags_of(place: &Path) -> Result<MountFlags> {
         (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
         (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
     ];
-    Ok(pairs.iter().filter(|(seen, _)| found.f_flag.contains(*seen)).map(|(_, flag)| *flag).collect())
+    let seen = pairs.iter().filter(|(seen, _)| found.f_flag.contains(*seen)).map(|(_, flag)| *flag);
+    // statvfs(3) has no bit for it.
+    Ok(seen.chain(dirsync.then_some(MountFlags::DIRSYNC)).collect())
+}
+
+/// Tells the daemon what the kernel does not tell it.
+fn tell_sync(root: &File, sync: SyncLevel) -> Result<()> {
+    let mut bytes = [0; 256];
+    bytes[..8].copy_from_slice(&sync.number().to_ne_bytes());
+    match crate::sys::exchange::<SYNC_IOCTL, 256>(root, &mut bytes) {
+        // The host in the kernel obeys the flags by itself.
+        Ok(()) | Err(Errno::NOTTY) => Ok(()),
+        Err(errno) => Err(std::io::Error::from(errno))
+            .context("telling the daemon what has to be durable when answered"),
+    }
 }
 
 fn status(root: &File) -> Result<Status> {

@@ -1,8 +1,10 @@
 //! Talking to the daemon of a mount: an ioctl on its root directory, which the kernel passes on.
-use super::Bento;
+use super::{Bento, SyncLevel};
 use crate::fuse::{Errno, ReplyBuf, Request, abi};
 use crate::versions;
-use bento_api::control::{STATUS_IOCTL, Status, UPGRADE_IOCTL, UpgradeReply, UpgradeRequest};
+use bento_api::control::{
+    STATUS_IOCTL, SYNC_IOCTL, Status, SyncRequest, UPGRADE_IOCTL, UpgradeReply, UpgradeRequest,
+};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Text in a fixed field.
@@ -28,6 +30,14 @@ fn caller_of(request: &Request<'_>) -> Option<u32> {
     }
 }
 
+/// Lets through root, and whoever serves.
+fn check_owner(request: &Request<'_>) -> Result<(), Errno> {
+    match caller_of(request) {
+        Some(caller) if caller == 0 || caller == rustix::process::getuid().as_raw() => Ok(()),
+        _ => Err(Errno::PERM),
+    }
+}
+
 impl Bento {
     pub(super) fn control(
         &self,
@@ -38,12 +48,15 @@ impl Bento {
     ) -> Result<(), Errno> {
         match arg.cmd {
             UPGRADE_IOCTL => {
-                let caller = caller_of(request).ok_or(Errno::PERM)?;
-                if caller != 0 && caller != rustix::process::getuid().as_raw() {
-                    return Err(Errno::PERM);
-                }
+                check_owner(request)?;
                 request.will_block();
                 reply.ioctl(0, self.upgrade(data)?.as_bytes())
+            }
+            SYNC_IOCTL => {
+                check_owner(request)?;
+                let (wanted, _) = SyncRequest::read_from_prefix(data).map_err(|_| Errno::INVAL)?;
+                self.set_sync(SyncLevel::from_number(wanted.level));
+                reply.ioctl(0, wanted.as_bytes())
             }
             STATUS_IOCTL => reply.ioctl(0, self.status().as_bytes()),
             _ => Err(Errno::NOTTY),

@@ -116,8 +116,10 @@ impl Bento {
         let how = fallocate_mode(arg.mode).ok_or(Errno::OPNOTSUPP)?;
         let end = arg.offset.checked_add(arg.length).ok_or(Errno::FBIG)?;
         let ino = InodeNo(request.header.nodeid);
-        let done =
-            self.with_call(&request.header, |mount, call| mount.fallocate(call, ino, how, arg.offset..end));
+        let done = self.with_call(&request.header, |mount, call| {
+            mount.fallocate(call, ino, how, arg.offset..end)?;
+            self.changed(request, call, ino)
+        });
         done.map_err(errno)
     }
 
@@ -167,11 +169,13 @@ impl Bento {
                 };
                 mount
                     .run(call, OpKind::Xattr, |fs, call| fs.setxattr(call, ino, name, value, how))
-                    .map(|_| (None, 0))
+                    .map(|_| ())?;
+                self.changed(request, call, ino).map(|()| (None, 0))
             }
             Op::Removexattr { name } => {
                 let name = XattrName::new(name)?;
-                mount.run(call, OpKind::Xattr, |fs, call| fs.removexattr(call, ino, name)).map(|_| (None, 0))
+                mount.run(call, OpKind::Xattr, |fs, call| fs.removexattr(call, ino, name)).map(|_| ())?;
+                self.changed(request, call, ino).map(|()| (None, 0))
             }
             Op::Getxattr { size, name } => {
                 let name = XattrName::new(name)?;

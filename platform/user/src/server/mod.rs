@@ -10,6 +10,7 @@ mod listing;
 mod names;
 mod opens;
 mod processes;
+mod sync;
 
 pub use control::text;
 
@@ -24,6 +25,8 @@ use opens::OpenFiles;
 use parking_lot::Mutex;
 use processes::Processes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+pub use sync::SyncLevel;
 
 /// What is served: a mount, and what becomes of it from outside.
 pub trait Served: Send + Sync {
@@ -78,13 +81,21 @@ pub struct Bento {
     processes: Processes,
     opens_handled: Opens,
     opens: OpenFiles,
+    /// A [`SyncLevel`].
+    sync: AtomicU64,
 }
 
 impl Bento {
     /// A handler of a mount's requests, for a server that answers opens in this way.
     pub fn new(session: Arc<dyn Served>, opens_handled: Opens) -> Self {
         let (processes, opens) = (Processes::default(), OpenFiles::default());
-        Self { session, calls: Mutex::default(), processes, opens_handled, opens }
+        let sync = AtomicU64::new(SyncLevel::None.number());
+        Self { session, calls: Mutex::default(), processes, opens_handled, opens, sync }
+    }
+
+    /// What is durable when it is answered, from now on.
+    pub fn set_sync(&self, sync: SyncLevel) {
+        self.sync.store(sync.number(), Relaxed);
     }
 
     fn mount(&self) -> &Mount {
@@ -114,10 +125,14 @@ impl Bento {
         caller
     }
 
-    fn attributes(&self, header: &Header, op: &Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+    fn attributes(&self, request: &Request<'_>, op: &Op<'_>, reply: &mut ReplyBuf<'_>) -> Result<(), Errno> {
+        let header = &request.header;
         let ino = InodeNo(header.nodeid);
         let attr = self.with_call(header, |mount, call| match op {
-            Op::Setattr(arg) => mount.setattr(call, ino, &setattr_of(arg)),
+            Op::Setattr(arg) => {
+                let attr = mount.setattr(call, ino, &setattr_of(arg))?;
+                self.changed(request, call, ino).map(|()| attr)
+            }
             _ => mount.run(call, OpKind::Read, |fs, call| fs.getattr(call, ino)),
         });
         let attr = attr.map_err(errno)?;
@@ -200,7 +215,7 @@ impl Handler for Bento {
                 forgets.for_each(|one| self.forget(header, one.nodeid, one.nlookup));
                 Ok(())
             }
-            Op::Getattr { .. } | Op::Setattr(_) | Op::Statx(_) => self.attributes(header, &op, reply),
+            Op::Getattr { .. } | Op::Setattr(_) | Op::Statx(_) => self.attributes(request, &op, reply),
             // Only a mount that was begun to record them is asked about open files.
             Op::Open(_) => reply.opened(&self.open(header)),
             Op::Release(arg) => {

@@ -69,10 +69,19 @@ impl Bento {
         self.with_call(&request.header, |mount, call| {
             let made = mount.run(call, kind, |fs, call| {
                 let done = op(fs, call)?;
-                Ok(keep(call, done.value))
+                keep(call, done.value);
+                Ok(done)
             })?;
-            mount.note_names(call, &made)?;
-            Ok(made)
+            let (made, batch) = (made.value, made.batch);
+            let noted = mount.note_names(call, &made).and_then(|()| self.named(request, batch));
+            match noted {
+                Ok(()) => Ok(made),
+                Err(errno) => {
+                    // An error tells the kernel of no inode that it could forget.
+                    let _ = mount.forget(call, made.ino, 1);
+                    Err(errno)
+                }
+            }
         })
     }
 
@@ -113,13 +122,13 @@ impl Bento {
     pub(super) fn remove(&self, request: &Request<'_>, op: &Op<'_>) -> Result<(), Errno> {
         let dir = InodeNo(request.header.nodeid);
         let removed = self.with_call(&request.header, |mount, call| {
-            let lost = match *op {
+            let (lost, batch) = match *op {
                 Op::Unlink { name: bytes } => mount
                     .run(call, OpKind::Unlink, |fs, call| fs.unlink(call, dir, name(bytes)?))
-                    .map(|done| Some(done.value)),
+                    .map(|done| (Some(done.value), done.batch)),
                 Op::Rmdir { name: bytes } => mount
                     .run(call, OpKind::Unlink, |fs, call| fs.rmdir(call, dir, name(bytes)?))
-                    .map(|done| Some(done.value)),
+                    .map(|done| (Some(done.value), done.batch)),
                 Op::Rename { newdir, flags, name: from, newname } => {
                     let how = rename_flags(flags).ok_or(bento_api::Errno::Invalid)?;
                     let to = InodeNo(newdir);
@@ -127,14 +136,14 @@ impl Bento {
                         .run(call, OpKind::Rename, |fs, call| {
                             fs.rename(call, (dir, name(from)?), (to, name(newname)?), how)
                         })
-                        .map(|done| done.value)
+                        .map(|done| (done.value, done.batch))
                 }
                 _ => Err(bento_api::Errno::NotSupported),
             }?;
-            match lost {
-                Some(attr) => mount.note_names(call, &attr),
-                None => Ok(()),
+            if let Some(attr) = lost {
+                mount.note_names(call, &attr)?;
             }
+            self.named(request, batch)
         });
         removed.map_err(errno)
     }

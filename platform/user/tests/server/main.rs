@@ -11,5 +11,6 @@ mod power;
 mod provenance;
 mod requests;
 mod space;
+mod sync;
 
 use place::Place;
