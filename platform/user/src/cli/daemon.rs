@@ -52,7 +52,8 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
             }
             // Opens are asked for only if somebody wants to know of them: a request for each open and each close.
             let opens = if parsed.records { Opens::Handled } else { Opens::Stateless };
-            run((args, opens, SyncLevel::of(parsed.flags)), &session, device, &attached, signals)
+            let sync = SyncLevel::of(parsed.flags);
+            run((args, opens, sync, options.access), &session, device, &attached, signals)
         }
     };
     if served.is_err() {
@@ -142,13 +143,13 @@ fn tell_what_was_found(session: &Session) {
 }
 
 fn run(
-    (args, opens, sync): (&Args, Opens, SyncLevel),
+    (args, opens, sync, access): (&Args, Opens, SyncLevel, Access),
     session: &Arc<Session>,
     device: OwnedFd,
     attached: &Arc<Attached>,
     signals: Signals,
 ) -> Result<()> {
-    let connection = Connection::handshake(device, &InitConfig::default())?;
+    let connection = Connection::handshake(device, &InitConfig::for_access(access))?;
     let options = ServerOptions { opens, ..ServerOptions::default() };
     let handler = Bento::new(session.clone(), opens);
     handler.set_sync(sync);

@@ -5,6 +5,7 @@
 //! connection over gets the descriptor and this data, and continues with [`Connection::adopt`].
 
 use super::abi::{self, InitFlags};
+use super::mount::Access;
 use super::reply::{NOTIFICATION_MAX, Notification, ReplyBuf};
 use super::request::{Op, decode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -53,7 +54,21 @@ pub const WANTED: InitFlags = InitFlags::ASYNC_READ
     .union(InitFlags::HAS_RESEND)
     .union(InitFlags::ALLOW_IDMAP);
 
+impl InitConfig {
+    /// For a mount that these may use. Where the kernel checks no permissions it refuses to be asked for what only matters
+    /// to the check: since 6.12 it ends such a mount at once.
+    pub fn for_access(access: Access) -> Self {
+        let usual = Self::default();
+        let flags = match access {
+            Access::Everybody | Access::Owner => usual.flags,
+            Access::OwnerUnchecked => usual.flags.difference(InitFlags::ALLOW_IDMAP),
+        };
+        Self { flags, ..usual }
+    }
+}
+
 impl Default for InitConfig {
+    /// For a mount whose permissions the kernel checks.
     fn default() -> Self {
         Self { flags: WANTED, max_write: 1 << 20, max_readahead: 1 << 20, max_background: 64 }
     }

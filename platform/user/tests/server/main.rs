@@ -6,6 +6,7 @@ mod helpers;
 mod life;
 mod memory;
 mod orphans;
+mod permissions;
 mod place;
 mod power;
 mod provenance;

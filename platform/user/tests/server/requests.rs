@@ -3,7 +3,7 @@
 
 use super::Place;
 use bento_user::fuse::abi::Opcode;
-use bento_user::fuse::mount::{Detach, Mount, MountOptions, mount};
+use bento_user::fuse::mount::{Access, Detach, Mount, MountOptions, mount};
 use bento_user::fuse::prime::prime;
 use bento_user::fuse::{Connection, InitConfig, Opens, Server, ServerOptions};
 use bento_user::server::Bento;
@@ -34,7 +34,7 @@ impl Served {
     pub fn by(place: Place, session: Session) -> Self {
         let session = Arc::new(session);
         let (device, mount) = mount(&place.dir(), &MountOptions::image(place.image())).unwrap();
-        let connection = Connection::handshake(device, &InitConfig::default()).unwrap();
+        let connection = Connection::handshake(device, &InitConfig::for_access(Access::Everybody)).unwrap();
         let server = Server::start(
             connection,
             Bento::new(session.clone(), Opens::Stateless),
