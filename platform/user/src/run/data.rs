@@ -409,7 +409,8 @@ impl Mount {
         self.run(call, OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).map(|_| ())
     }
 
-    fn kill_privileges(&self, call: &mut UserCall, ino: InodeNo) -> Result<(), Errno> {
+    /// Drops the set-user-id and set-group-id bits, as a write by the unprivileged does.
+    pub fn kill_privileges(&self, call: &mut UserCall, ino: InodeNo) -> Result<(), Errno> {
         let set = SetAttr { kill_privileges: true, ..SetAttr::default() };
         self.run(call, OpKind::SetAttr, |fs, call| fs.setattr(call, ino, &set)).map(|_| ())
     }

@@ -1,11 +1,14 @@
 //! Requests about what is in a file.
-use super::Bento;
 use super::convert::errno;
+use super::{Bento, processes};
 use crate::containers::UserCall;
 use crate::fuse::{Errno, Header, Op, Opens, ReplyBuf, Request, abi};
 use crate::run::{Mount, Privileges};
 use bento_api::{Allocate, Caller, InodeNo, OpKind, Seek, XattrName, XattrSet};
 
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2000;
+const GROUP_EXECUTE: u32 = 0o010;
 const SEEK_DATA: u32 = 3;
 const SEEK_HOLE: u32 = 4;
 const KEEP_SIZE: u32 = 1;
@@ -111,12 +114,30 @@ impl Bento {
         reply.written(u32::try_from(written).map_err(|_| Errno::IO)?)
     }
 
+    /// Drops set-id bits before the content changes, unless the caller may keep them. For a WRITE the kernel says whether to;
+    /// a FALLOCATE says nothing, although the kernel counts on it as well.
+    fn shed_privileges(
+        &self,
+        request: &Request<'_>,
+        mount: &Mount,
+        call: &mut UserCall,
+        ino: InodeNo,
+    ) -> Result<(), bento_api::Errno> {
+        let attr = mount.run(call, OpKind::Read, |fs, call| fs.getattr(call, ino))?;
+        let has = attr.mode & SET_UID != 0 || attr.mode & SET_GID != 0 && attr.mode & GROUP_EXECUTE != 0;
+        if has && !processes::keeps_set_id(request.header.pid) {
+            mount.kill_privileges(call, ino)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn fallocate(&self, request: &Request<'_>, arg: &abi::FallocateIn) -> Result<(), Errno> {
         request.will_block();
         let how = fallocate_mode(arg.mode).ok_or(Errno::OPNOTSUPP)?;
         let end = arg.offset.checked_add(arg.length).ok_or(Errno::FBIG)?;
         let ino = InodeNo(request.header.nodeid);
         let done = self.with_call(&request.header, |mount, call| {
+            self.shed_privileges(request, mount, call, ino)?;
             mount.fallocate(call, ino, how, arg.offset..end)?;
             self.changed(request, call, ino)
         });

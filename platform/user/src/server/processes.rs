@@ -54,6 +54,18 @@ fn parse_status(text: &[u8], name: &str, nth: usize) -> Option<u32> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_ascii_whitespace().nth(nth)?.parse().ok()
 }
 
+/// Whether a thread may change a file and leave its set-id bits: root with the capability for it. Nobody whom one cannot look
+/// at may.
+pub(super) fn keeps_set_id(thread: u32) -> bool {
+    const CAP_FSETID: u64 = 1 << 4;
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{thread}/status")) else { return false };
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let capabilities = capabilities.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    // Root of another user namespace has every capability, and none here.
+    parse_status(status.as_bytes(), "Uid:", 1) == Some(0)
+        && capabilities.is_some_and(|all| all & CAP_FSETID != 0)
+}
+
 impl Known {
     fn find(thread: u32) -> Option<Self> {
         let status = File::open(format!("/proc/{thread}/status")).ok()?;
