@@ -5,7 +5,8 @@ use crate::format::prov::What;
 use crate::op::{Locked, Op, Touch, attr};
 use crate::variant::{Event, Variant};
 use bento_api::{
-    Attr, Committed, Errno, Evicted, FileKind, InodeNo, Platform, SetAttr, SetTime, Stop, Time, XattrName,
+    Attr, Committed, Errno, Evicted, FileKind, InodeNo, ModeChange, Platform, SetAttr, SetTime, Stop, Time,
+    XattrName, XattrSet,
 };
 
 const SET_UID: u16 = 0o4000;
@@ -131,6 +132,33 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             return op.commit(Evicted::More);
         }
         op.commit(Evicted::Gone)
+    }
+
+    /// Changes the access control list and the mode, which says the same of owner, mask and others.
+    pub(super) fn set_acl(
+        self,
+        ino: InodeNo,
+        acl: Option<&[u8]>,
+        mode: ModeChange,
+    ) -> Result<Committed<Attr>, Stop> {
+        let mut op = self;
+        let at = op.lock(ino)?;
+        let mut inode = Inode::free(0);
+        op.load(ino, &mut inode)?;
+        let permissions = u32::from(inode.mode) & !mode.clear | mode.set;
+        let set = SetAttr { mode: Some(permissions), ..SetAttr::default() };
+        apply(&mut inode, &set, op.now())?;
+        let name = XattrName::new(b"system.posix_acl_access")?;
+        let stored = match acl {
+            Some(value) => op.xattr_set(at, &mut inode, name, value, XattrSet::Any),
+            None => op.xattr_remove(at, &mut inode, name),
+        };
+        match stored {
+            Ok(()) | Err(Stop::Error(Errno::NoAttribute)) => {}
+            Err(stop) => return Err(stop),
+        }
+        op.put_inode(at, &mut inode, Touch::Metadata)?;
+        op.commit(attr(ino, &inode))
     }
 
     /// Changes an inode's attributes.

@@ -17,8 +17,8 @@ use bento_api::envelope::Refused;
 use bento_api::limits::{fits, full_cost};
 use bento_api::{
     Allocate, Attr, Call, Caller, Committed, Cost, Cursor, DirEntry, Emit, Event, Evicted, FileBlock,
-    FileSystem, GroupNo, InodeNo, Mapping, Name, NewNode, Next, OpKind, Placement, PlacementId, Platform,
-    Rename, Seek, SetAttr, StatFs, Stop, Totals, XattrName, XattrSet,
+    FileSystem, GroupNo, InodeNo, Mapping, ModeChange, Name, NewNode, Next, OpKind, Placement, PlacementId,
+    Platform, Rename, Seek, SetAttr, StatFs, Stop, Totals, XattrName, XattrSet,
 };
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -237,6 +237,16 @@ impl<P: Platform, V: Variant> FileSystem<P> for BentoFs<V> {
         name: XattrName<'_>,
     ) -> Result<Committed<()>, Stop> {
         self.begin(call, OpKind::Xattr)?.change_xattr(ino, |op, at, inode| op.xattr_remove(at, inode, name))
+    }
+
+    fn set_acl(
+        &self,
+        call: &mut Call<'_, P>,
+        ino: InodeNo,
+        acl: Option<&[u8]>,
+        mode: ModeChange,
+    ) -> Result<Committed<Attr>, Stop> {
+        self.begin(call, OpKind::Xattr)?.set_acl(ino, acl, mode)
     }
 
     fn map(

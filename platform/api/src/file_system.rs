@@ -49,6 +49,15 @@ pub struct NewNode<'a> {
     pub xattrs: &'a [(XattrName<'a>, &'a [u8])],
 }
 
+/// Permission bits that go, and those that come then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModeChange {
+    /// These go.
+    pub clear: u32,
+    /// These are there afterwards.
+    pub set: u32,
+}
+
 /// How rename treats an existing target (renameat2(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rename {
@@ -357,6 +366,21 @@ pub trait FileSystem<P: Platform>: Send + Sync {
         ino: InodeNo,
         name: XattrName<'_>,
     ) -> Result<Committed<()>, Stop>;
+    /// Sets or removes the access control list (`system.posix_acl_access`), and changes the mode with it: a list's
+    /// entries for owner, mask and others are the mode's bits too. Of the mode, `clear` goes and `set` comes.
+    ///
+    /// # Crash
+    /// The old list and the old mode, or the new ones.
+    fn set_acl(
+        &self,
+        call: &mut Call<'_, P>,
+        ino: InodeNo,
+        acl: Option<&[u8]>,
+        mode: ModeChange,
+    ) -> Result<Committed<Attr>, Stop> {
+        let _ = (call, ino, acl, mode);
+        Err(Errno::NotSupported.into())
+    }
 
     // Data.
 

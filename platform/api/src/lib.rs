@@ -39,8 +39,8 @@ pub use call::{Call, Private, Touched, Write};
 pub use disk::Disk;
 pub use few::Few;
 pub use file_system::{
-    Allocate, Committed, Cursor, DirEntry, Emit, Event, Evicted, FileSystem, NewNode, Next, Rename, Seek,
-    Then, XattrSet,
+    Allocate, Committed, Cursor, DirEntry, Emit, Event, Evicted, FileSystem, ModeChange, NewNode, Next,
+    Rename, Seek, Then, XattrSet,
 };
 pub use limits::{Cost, OpKind};
 pub use mounted::Mounted;

@@ -35,7 +35,8 @@ pub struct InitConfig {
 /// Left out on purpose: ATOMIC_O_TRUNC (with opens suppressed, O_TRUNC would be lost), READDIRPLUS_AUTO (plain
 /// listings fill the directory cache, and each stat after them is a LOOKUP), AUTO_INVAL_DATA (nobody changes
 /// files behind the kernel), remote locks (they would not survive a hand-over), request time-outs (they abort
-/// the mount of a paused server). WRITEBACK_CACHE, POSIX_ACL with DONT_MASK, and SECURITY_CTX are options.
+/// the mount of a paused server). POSIX_ACL is for who checks permissions ([`InitConfig::for_access`]); DONT_MASK would go
+/// with default lists. WRITEBACK_CACHE and SECURITY_CTX are options.
 pub const WANTED: InitFlags = InitFlags::ASYNC_READ
     .union(InitFlags::EXPORT_SUPPORT)
     .union(InitFlags::BIG_WRITES)
@@ -60,7 +61,7 @@ impl InitConfig {
     pub fn for_access(access: Access) -> Self {
         let usual = Self::default();
         let flags = match access {
-            Access::Everybody | Access::Owner => usual.flags,
+            Access::Everybody | Access::Owner => usual.flags.union(InitFlags::POSIX_ACL),
             Access::OwnerUnchecked => usual.flags.difference(InitFlags::ALLOW_IDMAP),
         };
         Self { flags, ..usual }
@@ -68,7 +69,7 @@ impl InitConfig {
 }
 
 impl Default for InitConfig {
-    /// For a mount whose permissions the kernel checks.
+    /// For a mount whose permissions the kernel checks, and of no access control lists.
     fn default() -> Self {
         Self { flags: WANTED, max_write: 1 << 20, max_readahead: 1 << 20, max_background: 64 }
     }

@@ -1,6 +1,6 @@
 //! Requests about what is in a file.
 use super::convert::errno;
-use super::{Bento, processes};
+use super::{Bento, acl, processes};
 use crate::containers::UserCall;
 use crate::fuse::{Errno, Header, Op, Opens, ReplyBuf, Request, abi};
 use crate::run::{Mount, Privileges};
@@ -180,6 +180,11 @@ impl Bento {
         let ino = InodeNo(header.nodeid);
         let mut room = [0; XATTR_ROOM];
         let done = self.with_call(header, |mount, call| match *op {
+            Op::Setxattr { name: acl::DEFAULT, .. } => Err(bento_api::Errno::NotSupported),
+            Op::Setxattr { arg, name: acl::ACCESS, value } => {
+                Self::set_acl(mount, call, (ino, value), &arg)?;
+                self.changed(request, call, ino).map(|()| (None, 0))
+            }
             Op::Setxattr { arg, name, value } => {
                 let name = XattrName::new(name)?;
                 let how = match arg.flags {

@@ -3,6 +3,7 @@
 //! The server keeps no open files, and `fh` is always 0, unless the mount was begun to record them (see [`opens`]). An inode is in use while the kernel knows it (its lookup count);
 //! the count is raised inside the entry that answers it, under the lock that keeps the name, so that nobody can take the
 //! inode away in between.
+mod acl;
 mod control;
 mod convert;
 mod data;
@@ -130,7 +131,7 @@ impl Bento {
         let ino = InodeNo(header.nodeid);
         let attr = self.with_call(header, |mount, call| match op {
             Op::Setattr(arg) => {
-                let attr = mount.setattr(call, ino, &setattr_of(arg))?;
+                let attr = Self::setattr(mount, call, ino, &setattr_of(arg))?;
                 self.changed(request, call, ino).map(|()| attr)
             }
             _ => mount.run(call, OpKind::Read, |fs, call| fs.getattr(call, ino)),
