@@ -33,6 +33,7 @@ fn is_for_others(option: &str) -> bool {
 fn later(option: &str) -> Option<&'static str> {
     match option {
         "data=journal" => Some("data=journal is planned; data=ordered is what there is"),
+        "strictatime" => Some("strictatime: access times are not kept over FUSE (docs/guarantees.md)"),
         "writeback" => {
             Some("the kernel's write-back cache is not supported yet; writes go through to the daemon")
         }
@@ -79,7 +80,6 @@ fn flag(option: &str) -> Option<(MountFlags, bool)> {
         "diratime" => (MountFlags::NODIRATIME, false),
         "relatime" => (MountFlags::RELATIME, true),
         "norelatime" => (MountFlags::RELATIME, false),
-        "strictatime" => (MountFlags::STRICTATIME, true),
         "nostrictatime" => (MountFlags::STRICTATIME, false),
         "sync" => (MountFlags::SYNCHRONOUS, true),
         "async" => (MountFlags::SYNCHRONOUS, false),
@@ -151,6 +151,8 @@ mod tests {
         assert!(parse("bogus").unwrap_err().contains("bogus"));
         assert!(parse("commit=soon").unwrap_err().contains("commit=soon"));
         assert!(parse("data=journal").is_err());
+        assert!(parse("strictatime").unwrap_err().contains("access times"));
+        assert!(parse("relatime,nostrictatime").is_ok());
         let parsed = parse("rw,nofail,x-systemd.automount,suid,commit=30,cache=64M").unwrap();
         assert_eq!(parsed.session.commit_every, Duration::from_secs(30));
         assert_eq!(parsed.session.cache_bytes, Some(64_000_000));
