@@ -1,6 +1,6 @@
 //! Extended attributes against a map.
 use crate::volume::{Cache, Volume};
-use bento_api::{Errno, XattrSet};
+use bento_api::{Errno, ModeChange, XattrSet};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -80,4 +80,33 @@ fn a_file_is_made_with_its_attributes() {
     assert_eq!(volume.setxattr(ino, b"user.big", &[0; 4096], XattrSet::Any), Err(Errno::NoSpace));
     assert_eq!(volume.setxattr(ino, b"user.mid", &[0; 2100], XattrSet::Any), Err(Errno::NoSpace));
     volume.check();
+}
+
+#[test]
+fn an_access_list_and_the_mode_change_together() {
+    const ACL: &[u8] = b"system.posix_acl_access";
+    for cache in [Cache::Keeps, Cache::AlwaysMisses] {
+        let mut volume = Volume::new(8192);
+        volume.set_cache(cache);
+        let ino = volume.create(b"a").unwrap();
+        let all = ModeChange { clear: 0o7777, set: 0o2640 };
+        // One that fits the inode, and one that needs a block.
+        for len in [20, 2000] {
+            let list = vec![7; len];
+            let answered = volume.set_acl(ino, Some(&list), all).unwrap();
+            assert_eq!(answered & 0o177_777, 0o102_640);
+            assert_eq!(volume.getxattr(ino, ACL), Ok(list));
+        }
+        // One that does not fit changes nothing.
+        let other = ModeChange { clear: 0o777, set: 0o777 };
+        assert_eq!(volume.set_acl(ino, Some(&[7; 4090]), other), Err(Errno::NoSpace));
+        assert_eq!(volume.stat(ino).unwrap().mode, 0o102_640);
+        volume.check();
+        for _ in 0..2 {
+            assert_eq!(volume.set_acl(ino, None, other), Ok(0o102_777), "there or not");
+            assert_eq!(volume.getxattr(ino, ACL), Err(Errno::NoAttribute));
+        }
+        assert_eq!(volume.stat(ino).unwrap().sectors, 0);
+        volume.check();
+    }
 }

@@ -1,7 +1,7 @@
 //! A volume in memory, and the operations on files.
 use bento_api::{
-    Allocate, Attr, BlockNo, Call, Disk as _, Errno, FileSystem, InodeNo, Name, NewNode, OpKind, Seek,
-    SetAttr, Stop, Time, XattrName, XattrSet,
+    Allocate, Attr, BlockNo, Call, Disk as _, Errno, FileSystem, InodeNo, ModeChange, Name, NewNode, OpKind,
+    Seek, SetAttr, Stop, Time, XattrName, XattrSet,
 };
 use bento_fs::{BentoFs, Plain, Space};
 use bento_user::containers::{self, Containers, UserCall};
@@ -234,6 +234,11 @@ impl Volume {
 
     pub fn removexattr(&mut self, ino: InodeNo, name: &[u8]) -> Result<(), Errno> {
         self.run(OpKind::Xattr, |fs, call| fs.removexattr(call, ino, XattrName::new(name)?)).map(drop)
+    }
+
+    /// Sets or removes the access list; the mode afterwards.
+    pub fn set_acl(&mut self, ino: InodeNo, list: Option<&[u8]>, mode: ModeChange) -> Result<u32, Errno> {
+        self.run(OpKind::Xattr, |fs, call| fs.set_acl(call, ino, list, mode)).map(|done| done.value.mode)
     }
 
     pub fn getxattr(&mut self, ino: InodeNo, name: &[u8]) -> Result<Vec<u8>, Errno> {
