@@ -1,4 +1,5 @@
 //! Bento in userspace: devices, containers, the loop around an entry, and the FUSE connection and its server.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod cli;
 pub mod containers;

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bento_api::{BlockNo, Cursor, Emit, InodeNo, OpKind};
 use bento_fs::format::{Header, Inode};
 use serde_json::{Value, json};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Arguments of `bento dump`.
@@ -16,7 +17,7 @@ pub(super) struct Args {
     what: What,
     /// Print JSON.
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -49,9 +50,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         What::Block { number } => block(&session, BlockNo(number))?,
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&value)?);
+        bento_console::print_json(&value)?;
     } else {
-        print(&value, 0);
+        bento_console::print(|to| print(&value, 0, to))?;
     }
     Ok(())
 }
@@ -153,27 +154,25 @@ fn block(session: &Session, no: BlockNo) -> Result<Value> {
     )
 }
 
-fn print(value: &Value, indent: usize) {
+fn print(value: &Value, indent: usize, to: &mut dyn Write) -> io::Result<()> {
     match value {
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                if field.is_array() || field.is_object() {
-                    println!("{:indent$}{name}", "");
-                    print(field, indent + 2);
-                } else {
-                    println!("{:indent$}{name:<14}{}", "", plain(field));
-                }
+        Value::Object(fields) => fields.iter().try_for_each(|(name, field)| {
+            if field.is_array() || field.is_object() {
+                writeln!(to, "{:indent$}{name}", "")?;
+                print(field, indent + 2, to)
+            } else {
+                writeln!(to, "{:indent$}{name:<14}{}", "", plain(field))
             }
-        }
-        Value::Array(items) => items.iter().for_each(|item| match item {
+        }),
+        Value::Array(items) => items.iter().try_for_each(|item| match item {
             Value::Object(fields) => {
                 let line: Vec<String> =
                     fields.iter().map(|(name, field)| format!("{name} {}", plain(field))).collect();
-                println!("{:indent$}{}", "", line.join(", "));
+                writeln!(to, "{:indent$}{}", "", line.join(", "))
             }
-            other => println!("{:indent$}{}", "", plain(other)),
+            other => writeln!(to, "{:indent$}{}", "", plain(other)),
         }),
-        other => println!("{:indent$}{}", "", plain(other)),
+        other => writeln!(to, "{:indent$}{}", "", plain(other)),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::session::{Purpose, Session, SessionOptions};
 use anyhow::{Context, Result};
 use bento_fs::format::superblock::State;
 use serde::Serialize;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `bento info`.
@@ -13,7 +14,7 @@ pub(super) struct Args {
     place: PathBuf,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Serialize)]
@@ -79,9 +80,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let session = Session::open(&source, &options)?;
     let info = gather(&source, &session);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&info)?);
+        bento_console::print_json(&info)?;
     } else {
-        print(&info);
+        bento_console::print(|to| print(&info, to))?;
     }
     Ok(())
 }
@@ -133,7 +134,7 @@ fn features_line(features: &Features) -> String {
     if named.is_empty() { "(none)".into() } else { named.join(", ") }
 }
 
-fn print(info: &Info) {
+fn print(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     let size = |blocks: u64| bytesize::ByteSize::b(blocks.saturating_mul(info.block_bytes)).to_string();
     let lines: [(&str, String); 12] = [
         ("Source", info.source.clone()),
@@ -166,7 +167,5 @@ fn print(info: &Info) {
         ("Orphans", info.orphans.to_string()),
         ("Mounts", info.mounts.to_string()),
     ];
-    for (name, value) in lines {
-        println!("{name:<10}{value}");
-    }
+    lines.iter().try_for_each(|(name, value)| writeln!(to, "{name:<10}{value}"))
 }

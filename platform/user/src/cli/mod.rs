@@ -2,7 +2,7 @@
 //!
 //! One program with several names: which command it is depends on the name by which it is called, as the tools of other
 //! file systems do (`fsck.fuse.bento` is `fsck.bento`). Exit statuses are those of each command's manual: fsck(8) for fsck,
-//! mount(8) for mount, 1 for the rest.
+//! mount(8) for mount and unmount, 1 for the rest (2 for wrong usage).
 mod daemon;
 mod dump;
 mod info;
@@ -79,7 +79,12 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn command(args: Vec<OsString>) -> ExitCode {
-    let result = match Cli::parse_from(args).command {
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&args, &error),
+    };
+    let json = cli.command.asks_for_json();
+    let result = match cli.command {
         Command::Mount(args) => return mount::run(&args),
         Command::Umount(args) => return umount::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
@@ -93,10 +98,39 @@ fn command(args: Vec<OsString>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bento: {error:#}");
+            bento_console::fail("bento", format_args!("{error:#}"), json);
             ExitCode::FAILURE
         }
     }
+}
+
+impl Command {
+    fn asks_for_json(&self) -> bool {
+        match self {
+            Self::Upgrade(args) => args.json,
+            Self::Info(args) => args.json,
+            Self::Dump(args) => args.json,
+            Self::Prov(args) => args.json,
+            _ => false,
+        }
+    }
+}
+
+/// What clap has to say: help, which was asked for, or what is wrong with the arguments.
+fn usage(args: &[OsString], error: &clap::Error) -> ExitCode {
+    let told = error.print();
+    if !error.use_stderr() {
+        return match bento_console::judge(told) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                bento_console::complain("bento", why);
+                ExitCode::FAILURE
+            }
+        };
+    }
+    // clap's own status is 2, which mount(8) has for an error of the system.
+    let is_mount = args.get(1).is_some_and(|command| command == "mount" || command == "umount");
+    ExitCode::from(if is_mount { mount::USAGE } else { 2 })
 }
 
 fn named(name: &str, args: Vec<OsString>) -> impl Iterator<Item = OsString> {

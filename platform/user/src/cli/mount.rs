@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 /// mount(8): incorrect invocation.
-const USAGE: u8 = 1;
+pub(super) const USAGE: u8 = 1;
 /// mount(8): the mount failed.
 const FAILED: u8 = 32;
 
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let parsed = match mount_options::parse(&args.options, MountFlags::NOSUID | MountFlags::NODEV) {
         Ok(parsed) => parsed,
         Err(why) => {
-            eprintln!("bento mount: {why}");
+            bento_console::complain("bento mount", why);
             return ExitCode::from(USAGE);
         }
     };
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bento mount: {error:#}");
+            bento_console::complain("bento mount", format_args!("{error:#}"));
             ExitCode::from(FAILED)
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// `mount.fuse.bento SOURCE DIR [-sfnv] [-N namespace] [-o options] [-t type]`, as mount(8) calls it.
 pub(super) fn helper(args: &[OsString]) -> ExitCode {
     let usage = || {
-        eprintln!("usage: mount.fuse.bento SOURCE DIR [-sfnvrw] [-o OPTIONS] [-t TYPE]");
+        bento_console::complain("usage", "mount.fuse.bento SOURCE DIR [-sfnvrw] [-o OPTIONS] [-t TYPE]");
         ExitCode::from(USAGE)
     };
     let (mut places, mut options, mut fake) = (Vec::new(), Vec::new(), false);

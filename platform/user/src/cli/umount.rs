@@ -48,7 +48,7 @@ fn run_helper(args: &Args) -> ExitCode {
     match unmount(&args.dir, how) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("bento umount: {why}");
+            bento_console::complain("bento umount", why);
             ExitCode::from(FAILED)
         }
     }
@@ -69,7 +69,7 @@ pub(super) fn helper(args: &[OsString]) -> ExitCode {
         }
     }
     let Ok([dir]) = <[PathBuf; 1]>::try_from(places) else {
-        eprintln!("usage: umount.fuse.bento DIR [-flnrv]");
+        bento_console::complain("usage", "umount.fuse.bento DIR [-flnrv]");
         return ExitCode::from(USAGE);
     };
     // umount(8) keeps its table itself.

@@ -17,7 +17,7 @@ pub(super) struct Args {
     to: Option<String>,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Serialize)]
@@ -56,17 +56,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
         handed_over_bytes: reply.handed_over,
     };
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-        return Ok(());
+        return Ok(bento_console::print_json(&report)?);
     }
     let (pause, total) = (Duration::from_nanos(report.pause_ns), Duration::from_nanos(report.total_ns));
-    println!(
-        "{} is served by {}: operations were kept out for {pause:?} (in all {total:?}, {} earlier tries gave up)",
-        args.dir.display(),
-        report.version,
-        report.refusals
-    );
-    Ok(())
+    Ok(bento_console::print(|to| {
+        writeln!(
+            to,
+            "{} is served by {}: operations were kept out for {pause:?} (in all {total:?}, {} earlier tries gave up)",
+            args.dir.display(),
+            report.version,
+            report.refusals
+        )
+    })?)
 }
 
 /// What statfs(2) says of a mount that the kernel module serves.

@@ -11,6 +11,7 @@ mod place;
 mod power;
 mod provenance;
 mod requests;
+mod said;
 mod space;
 mod sync;
 

@@ -8,7 +8,6 @@ use crate::provenance::{Found, History, Source};
 use anyhow::{Result, bail};
 use bento_fs::format::geometry::ROOT;
 use paths::Paths;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `bento prov`.
@@ -18,7 +17,7 @@ pub(super) struct Args {
     query: Query,
     /// Print JSON.
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -50,16 +49,17 @@ struct Asked {
 pub(super) fn run(args: &Args) -> Result<()> {
     let (Query::Log(place) | Query::Why(place)) = &args.query;
     let asked = ask(place)?;
-    let mut to = std::io::BufWriter::new(std::io::stdout().lock());
-    let told = match args.query {
-        Query::Log(_) => log::answer(&asked)?.print(args.json, &mut to),
-        Query::Why(_) => why::answer(&asked)?.print(args.json, &mut to),
-    };
-    match told.and_then(|()| to.flush()) {
-        // Whoever reads has read enough.
-        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        told => Ok(told?),
+    match args.query {
+        Query::Log(_) => {
+            let log = log::answer(&asked)?;
+            bento_console::print(|to| log.print(args.json, to))?;
+        }
+        Query::Why(_) => {
+            let why = why::answer(&asked)?;
+            bento_console::print(|to| why.print(args.json, to))?;
+        }
     }
+    Ok(())
 }
 
 fn ask(place: &Place) -> Result<Asked> {
