@@ -12,6 +12,7 @@
 //! The image is anything: no byte of it is trusted. Every walk is bounded by the size of the volume, memory by its
 //! bitmaps and a few words for each directory; a problem is a value.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod check;
 mod command;

@@ -9,6 +9,7 @@
 //! device has the old file system, none, or the new one whole. Both log headers are written, with a new epoch: the
 //! log of a file system that was here before can never be replayed into this one.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod command;
 mod make;

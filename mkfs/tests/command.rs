@@ -189,3 +189,20 @@ fn the_same_time_and_uuid_make_the_same_image_even_over_another() {
     let kept = make(&used, &["-K"]);
     assert!(kept[..1026 * 4096] == fresh[..1026 * 4096]);
 }
+
+#[test]
+fn a_volume_that_was_made_is_made_though_the_report_is_lost() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for report in [&[][..], &["--json"]] {
+        let (_dir, path) = image();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mkfs-bento"));
+        let output = command.args(report).arg(&path).arg("64m").stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "as mke2fs has it");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("No space left on device"), "{output:?}");
+        assert!(superblock(&path).is_some());
+        // Of a dry run the report is all there is.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mkfs-bento"));
+        let output = command.args(["-n", "-F"]).args(report).arg(&path).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+    }
+}

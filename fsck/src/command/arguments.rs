@@ -8,8 +8,8 @@ use std::path::PathBuf;
 /// This version finds every problem and repairs none: nothing is ever written. What is in the log is checked as the
 /// next mount will replay it.
 ///
-/// Exit status, as in fsck(8), a sum of: 0 no errors; 4 errors, which are left; 8 the check could not be done, or the
-/// repair that was asked for cannot; 16 wrong usage; 32 cancelled.
+/// Exit status, as in fsck(8), a sum of: 0 no errors; 4 errors, which are left; 8 the check could not be done, its
+/// report could not be written, or the repair that was asked for cannot be done; 16 wrong usage; 32 cancelled.
 #[derive(Debug, Parser)]
 #[command(
     name = "fsck.bento",

@@ -7,16 +7,19 @@ mod progress;
 use crate::{Note, Options, Outcome, Report, check};
 use arguments::{Arguments, Mode};
 use bento_api::BlockNo;
+use bento_console::{complain, fail, judge};
 use clap::Parser;
 use device::{Device, InUse};
 use progress::Display;
 use std::ffi::OsString;
-use std::io::{Write, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+
+/// The name that it goes by in every message, whatever the file is called.
+const NAME: &str = "fsck.bento";
 
 /// Bits of the exit status, by fsck(8). Status 1 would say that something was repaired, 2 that the machine must be
 /// restarted: a wrong option or a panic may never end with those.
@@ -29,26 +32,27 @@ mod exit {
 
 /// Runs `fsck.bento` with these arguments, the program's name first. The exit status is that of fsck(8).
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    // The name that it goes by in every message, whatever the file is called.
-    let args = std::iter::once("fsck.bento".into()).chain(args.skip(1));
+    let args = std::iter::once(NAME.into()).chain(args.skip(1));
     let arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
         Err(error) => {
-            let asked = !error.use_stderr();
-            let _ = error.print();
-            return if asked { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
+            let told = error.print();
+            if error.use_stderr() {
+                return ExitCode::from(exit::USAGE);
+            }
+            let told = judge(told).map_err(|why| complain(NAME, why));
+            return told.map_or(ExitCode::from(exit::OPERATIONAL), |()| ExitCode::SUCCESS);
         }
     };
     match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
         Ok(Ok(status)) => ExitCode::from(status),
         Ok(Err(failure)) => {
-            eprintln!("fsck.bento: {failure}");
+            fail(NAME, failure, arguments.json);
             ExitCode::from(exit::OPERATIONAL)
         }
         Err(_) => {
-            eprintln!(
-                "fsck.bento: a bug in the checker, not in the volume; nothing was changed. Please report it"
-            );
+            let what = "a bug in the checker, not in the volume; nothing was changed. Please report it";
+            fail(NAME, what, arguments.json);
             ExitCode::from(exit::OPERATIONAL)
         }
     }
@@ -62,9 +66,10 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     let started = Instant::now();
     let (device, in_use) = Device::open(&arguments.device, arguments.mode())?;
     if in_use == InUse::Yes {
-        eprintln!(
-            "fsck.bento: {} is in use; what changes while it is checked looks like a problem",
-            arguments.device.display()
+        let device = arguments.device.display();
+        complain(
+            NAME,
+            format_args!("{device} is in use; what changes while it is checked looks like a problem"),
         );
     }
     let display = Display::new(arguments)?;
@@ -78,12 +83,12 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     let report = look(arguments, &device, &options);
     display.end();
     let status = status(arguments, &report);
-    print(arguments, &report, status);
+    let told = print(arguments, &report, status);
     if arguments.timing {
         let (seconds, reads) = (started.elapsed().as_secs_f64(), device.reads());
-        eprintln!("fsck.bento: {seconds:.2} s, {reads} blocks read");
+        complain(NAME, format_args!("{seconds:.2} s, {reads} blocks read"));
     }
-    Ok(status)
+    Ok(status | told)
 }
 
 /// At boot a volume without a sign of trouble is not read through: the next mount replays its log.
@@ -112,21 +117,29 @@ fn status(arguments: &Arguments, report: &Report) -> u8 {
     }
 }
 
-fn print(arguments: &Arguments, report: &Report, status: u8) {
-    let mut page = Vec::new();
-    let written = if arguments.json {
-        output::json(&mut page, arguments, report, status)
-    } else if arguments.list_lost {
-        output::lost(&mut page, report)
-    } else {
-        output::text(&mut page, arguments, report)
-    };
-    // Whoever closes the pipe early has read enough; the status says the rest.
-    let _ = written.and_then(|()| stdout().write_all(&page));
+/// Writes the report; what the exit status gains by it.
+fn print(arguments: &Arguments, report: &Report, status: u8) -> u8 {
+    let told = bento_console::print(|to| {
+        if arguments.json {
+            output::json(to, arguments, report, status)
+        } else if arguments.list_lost {
+            output::lost(to, report)
+        } else {
+            output::text(to, arguments, report)
+        }
+    });
     if arguments.mode() == Mode::Repair && !report.is_clean() {
-        eprintln!(
-            "fsck.bento: this version repairs nothing; mount {} read-only to save what is there",
-            arguments.device.display()
-        );
+        let device = arguments.device.display();
+        let what =
+            format_args!("this version repairs nothing; mount {device} read-only to save what is there");
+        complain(NAME, what);
     }
+    // A check of which nobody can hear has not been done.
+    told.map_or_else(
+        |why| {
+            complain(NAME, why);
+            exit::OPERATIONAL
+        },
+        |()| 0,
+    )
 }

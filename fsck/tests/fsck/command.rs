@@ -165,3 +165,23 @@ fn progress_goes_to_a_descriptor_in_the_form_that_others_read() {
     assert_eq!((words[0], words[2]), ("1", "3"));
     assert_eq!(words[3], file.path().to_str().unwrap());
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_no_check_and_one_that_nobody_reads_is() {
+    let (clean, broken) = (image(&mut Volume::rich().0), broken());
+    let run = |args: &[&str], file: &NamedTempFile, out: std::process::Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fsck-bento"));
+        command.args(args).arg(file.path()).stdout(out).output().unwrap()
+    };
+    for args in [&["-n"][..], &["-n", "--json"], &["-p"]] {
+        let full = || File::options().write(true).open("/dev/full").unwrap().into();
+        let output = run(args, &clean, full());
+        assert_eq!(status(&output), 8, "{args:?}");
+        assert!(text(&output.stderr).contains("No space left on device"), "{output:?}");
+        assert_eq!(status(&run(&["-n"], &broken, full())), 4 | 8);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = run(args, &clean, writer.into());
+        assert_eq!((status(&output), output.stderr), (0, Vec::new()), "{args:?}");
+    }
+}

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 /// Makes a Bento file system on a device, or in an image file.
 ///
 /// Sizes take the suffixes k, m, g, t (powers of 1024).
+///
+/// Exit status: 0 made (though the report may be lost: standard error says so then), or shown with -n; 1 anything else.
 #[derive(Debug, Parser)]
 #[command(name = "mkfs.bento", version = concat!(env!("CARGO_PKG_VERSION"), " (format 1)"))]
 pub(crate) struct Arguments {

@@ -9,6 +9,7 @@ mod target;
 use crate::{Entropy, Options, Plan, make, plan};
 use arguments::Arguments;
 use bento_api::{BLOCK_BYTES, Disk};
+use bento_console::{complain, fail, judge};
 use clap::Parser;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -16,27 +17,29 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 use target::Target;
 
+/// The name that it goes by in every message, whatever the file is called.
+const NAME: &str = "mkfs.bento";
+
 /// What goes wrong, in words that name the thing and the way out.
 pub(crate) type Failure = String;
 
 /// Runs `mkfs.bento` with these arguments, the program's name first. Exit status 0: made, or shown with `-n`;
 /// 1: anything else, and then the device is as it was, or has no file system.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    // The name that it goes by in every message, whatever the file is called.
-    let args = std::iter::once("mkfs.bento".into()).chain(args.skip(1));
+    let args = std::iter::once(NAME.into()).chain(args.skip(1));
     let arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap's own status for a wrong option is 2; mkfs(8) knows 0 and 1.
-            let asked = !error.use_stderr();
-            let _ = error.print();
+            let told = error.print();
+            let asked = !error.use_stderr() && judge(told).map_err(|why| complain(NAME, why)).is_ok();
             return if asked { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     };
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("mkfs.bento: {failure}");
+            fail(NAME, failure, arguments.json);
             ExitCode::FAILURE
         }
     }
@@ -63,7 +66,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(cause) => format!("{}: {error}: {cause}", target.name()),
         None => format!("{}: {error}", target.name()),
     })?;
-    report::made(arguments, &target, &plan, &made, started.elapsed())
+    // The file system is there, whoever hears of it: as after mke2fs(8), that is no failure.
+    if let Err(why) = report::made(arguments, &target, &plan, &made, started.elapsed()) {
+        complain(NAME, format_args!("{} is made, but {why}", target.name()));
+    }
+    Ok(())
 }
 
 /// A bar on a terminal, if this will take long enough to look at.

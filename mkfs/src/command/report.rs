@@ -3,7 +3,6 @@ use super::{Failure, arguments::Arguments, size, target::Target};
 use crate::{Made, Plan};
 use bento_api::BLOCK_BYTES;
 use serde::Serialize;
-use std::io::Write;
 use std::time::Duration;
 
 #[derive(Serialize)]
@@ -90,16 +89,14 @@ pub(crate) fn made(
 }
 
 fn print(arguments: &Arguments, report: &Report, took: Duration) -> Result<(), Failure> {
-    let text = if arguments.json {
-        serde_json::to_string_pretty(report).map_err(|error| error.to_string())? + "\n"
+    let told = if arguments.json {
+        bento_console::print_json(report)
     } else if arguments.quiet && !report.dry_run {
-        return Ok(());
+        Ok(())
     } else {
-        words(arguments, report, took)
+        bento_console::print(|to| to.write_all(words(arguments, report, took).as_bytes()))
     };
-    // A reader that went away is no reason to call a file system that was made a failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    told.map_err(|why| why.to_string())
 }
 
 fn words(arguments: &Arguments, report: &Report, took: Duration) -> String {
