@@ -1,5 +1,6 @@
 //! What a check is asked for, and what it found.
 use bento_api::{BlockNo, FileKind, GroupNo, InodeNo};
+use bento_console::quoted_bytes;
 use bento_fs::format::{Corruption, Superblock};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -200,13 +201,13 @@ impl fmt::Display for Problem {
             part(f, format_args!("(the device cannot read it)"))?;
         }
         if let Some(name) = &self.name {
-            part(f, format_args!("name \"{}\"", name.escape_ascii()))?;
+            part(f, format_args!("name {}", quoted_bytes(name)))?;
         }
         if let Some(target) = self.target {
             part(f, format_args!("leading to inode {target}"))?;
         }
         if let Some(path) = &self.path {
-            write!(f, " ({})", path.escape_ascii())?;
+            write!(f, " ({})", quoted_bytes(path))?;
         }
         Ok(())
     }

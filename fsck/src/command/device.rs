@@ -1,6 +1,7 @@
 //! The device or image, to read.
 use super::arguments::Mode;
 use bento_api::{BLOCK_BYTES, BlockNo, Bytes, Disk, Errno};
+use bento_console::quoted;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -25,7 +26,7 @@ pub(super) enum InUse {
 impl Device {
     /// Opens a device. One that is in use is opened only if nobody minds.
     pub(super) fn open(path: &Path, mode: Mode) -> Result<(Self, InUse), String> {
-        let name = path.display();
+        let name = quoted(&path);
         let kind = std::fs::metadata(path).map_err(|error| format!("{name}: {error}"))?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             return Err(format!("{name}: neither an image file nor a block device"));

@@ -7,7 +7,7 @@ mod progress;
 use crate::{Note, Options, Outcome, Report, check};
 use arguments::{Arguments, Mode};
 use bento_api::BlockNo;
-use bento_console::{complain, fail, judge};
+use bento_console::{complain, fail, judge, quoted};
 use clap::Parser;
 use device::{Device, InUse};
 use progress::Display;
@@ -66,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     let started = Instant::now();
     let (device, in_use) = Device::open(&arguments.device, arguments.mode())?;
     if in_use == InUse::Yes {
-        let device = arguments.device.display();
+        let device = quoted(&arguments.device);
         complain(
             NAME,
             format_args!("{device} is in use; what changes while it is checked looks like a problem"),
@@ -129,7 +129,7 @@ fn print(arguments: &Arguments, report: &Report, status: u8) -> u8 {
         }
     });
     if arguments.mode() == Mode::Repair && !report.is_clean() {
-        let device = arguments.device.display();
+        let device = quoted(&arguments.device);
         let what =
             format_args!("this version repairs nothing; mount {device} read-only to save what is there");
         complain(NAME, what);

@@ -1,16 +1,17 @@
 //! The report, for people and for programs.
 use super::arguments::Arguments;
 use crate::{Journal, Outcome, Problem, Report};
+use bento_console::{Name, quoted, quoted_bytes};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 /// The version of the JSON report; raised when a field changes its meaning or goes.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// Writes the report for people.
 pub(super) fn text(to: &mut dyn Write, arguments: &Arguments, report: &Report) -> io::Result<()> {
-    let device = arguments.device.display();
+    let device = quoted(&arguments.device);
     for problem in &report.problems {
         writeln!(to, "{problem}")?;
     }
@@ -104,11 +105,13 @@ pub(super) fn lost(to: &mut dyn Write, report: &Report) -> io::Result<()> {
 /// What a problem has damaged: a name in a directory, an inode.
 fn thing(problem: &Problem) -> Option<String> {
     let ino = problem.ino?;
-    let whole = problem.path.as_ref().map(|path| path.escape_ascii().to_string());
-    Some(match (whole, &problem.name) {
-        (Some(path), Some(name)) => format!("{}/{}", path.trim_end_matches('/'), name.escape_ascii()),
-        (Some(path), None) => path,
-        (None, Some(name)) => format!("inode {ino}, name \"{}\"", name.escape_ascii()),
+    Some(match (&problem.path, &problem.name) {
+        (Some(path), Some(name)) => {
+            let dir = path.strip_suffix(b"/").unwrap_or(path);
+            quoted_bytes(&[dir, b"/", name].concat()).to_string()
+        }
+        (Some(path), None) => quoted_bytes(path).to_string(),
+        (None, Some(name)) => format!("inode {ino}, name {}", quoted_bytes(name)),
         (None, None) => format!("inode {ino}"),
     })
 }
@@ -126,16 +129,16 @@ struct JsonProblem {
     block: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blocks: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entry: Option<String>,
+    #[serde(flatten)]
+    entry: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     on_disk: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counted: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
+    #[serde(flatten)]
+    path: Option<Name>,
     unreadable: bool,
     loss: bool,
 }
@@ -150,11 +153,11 @@ impl From<&Problem> for JsonProblem {
             group: problem.group.map(|group| group.0),
             block: problem.block.map(|block| block.0),
             blocks: problem.block.map(|_| problem.blocks),
-            entry: problem.name.as_ref().map(|name| name.escape_ascii().to_string()),
+            entry: problem.name.as_ref().map(|name| Name::of("entry", Some(name))),
             target: problem.target.map(|ino| ino.0),
             on_disk: problem.counts.map(|counts| counts.0),
             counted: problem.counts.map(|counts| counts.1),
-            path: problem.path.as_ref().map(|path| path.escape_ascii().to_string()),
+            path: problem.path.as_ref().map(|path| Name::of("path", Some(path))),
             unreadable: problem.unreadable,
             loss: problem.is_loss(),
         }
@@ -164,7 +167,8 @@ impl From<&Problem> for JsonProblem {
 #[derive(Serialize)]
 struct JsonVolume {
     uuid: String,
-    label: String,
+    #[serde(flatten)]
+    label: Name,
     blocks: u64,
     groups: u32,
     inodes: u64,
@@ -192,7 +196,8 @@ struct JsonJournal {
 #[derive(Serialize)]
 struct JsonReport {
     schema: u32,
-    device: String,
+    #[serde(flatten)]
+    device: Name,
     outcome: &'static str,
     clean: bool,
     exit: u8,
@@ -223,13 +228,13 @@ pub(super) fn json(to: &mut dyn Write, arguments: &Arguments, report: &Report, e
     let stats = report.stats;
     let whole = JsonReport {
         schema: SCHEMA,
-        device: arguments.device.display().to_string(),
+        device: Name::new("device", &arguments.device),
         outcome,
         clean: report.is_clean() && matches!(report.outcome, Outcome::Complete | Outcome::Quick),
         exit,
         volume: report.superblock.as_ref().map(|superblock| JsonVolume {
             uuid: uuid::Uuid::from_bytes(superblock.uuid).to_string(),
-            label: superblock.label().escape_ascii().to_string(),
+            label: Name::of("label", Some(superblock.label())),
             blocks: superblock.geometry.blocks_total,
             groups: superblock.geometry.groups,
             inodes: superblock.geometry.inodes_total(),
@@ -253,4 +258,29 @@ pub(super) fn json(to: &mut dyn Write, arguments: &Arguments, report: &Report, e
     };
     serde_json::to_writer_pretty(&mut *to, &whole).map_err(io::Error::from)?;
     writeln!(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bento_api::InodeNo;
+    use bento_fs::format::Corruption;
+
+    #[test]
+    fn names_are_quoted_for_people_and_whole_for_programs() {
+        let problem = Problem {
+            path: Some(b"/a\n\x1b[2J"[..].into()),
+            ..Problem::new(Corruption::InodeType).ino(InodeNo(20)).name(b"\xff", InodeNo(21))
+        };
+        let shown = problem.to_string();
+        assert!(shown.contains("name $'\\xFF'") && shown.contains("($'/a\\n\\x1B[2J')"), "{shown}");
+        assert!(!shown.contains(char::is_control));
+        let lost = thing(&problem).unwrap();
+        assert!(lost.starts_with("$'/a\\n") && !lost.contains(char::is_control), "{lost}");
+        let json = serde_json::to_value(JsonProblem::from(&problem)).unwrap();
+        assert_eq!((&json["path"], &json["path_bytes"]), (&"/a\n\x1b[2J".into(), &serde_json::Value::Null));
+        assert_eq!((&json["entry"], &json["entry_bytes"]), (&"\u{fffd}".into(), &"ff".into()));
+        let nameless = serde_json::to_value(JsonProblem::from(&Problem::new(Corruption::InodeType))).unwrap();
+        assert!(nameless.get("path").is_none());
+    }
 }

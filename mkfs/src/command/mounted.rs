@@ -1,4 +1,5 @@
 //! Whether somebody uses a device or an image: mounts, swap, loop devices, device mapper and MD.
+use bento_console::quoted;
 use rustix::fs::{FileType, Stat, major, minor};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub(crate) fn user_of(path: &Path, stat: &Stat) -> Option<String> {
         .or_else(|| holder(number.as_deref()?).map(|holder| format!("part of {holder}")))
         .or_else(|| {
             let image = backing_file(device.then_some(stat.st_rdev)?)?;
-            Some(format!("its image {} is mounted on {}", image.display(), mount(&image, None)?))
+            Some(format!("its image {} is mounted on {}", quoted(&image), mount(&image, None)?))
         })
         .or_else(|| loop_device(&path).map(|device| format!("the image behind {device}")))
 }

@@ -2,15 +2,18 @@
 use super::{Failure, arguments::Arguments, size, target::Target};
 use crate::{Made, Plan};
 use bento_api::BLOCK_BYTES;
+use bento_console::{Name, quoted};
 use serde::Serialize;
 use std::time::Duration;
 
 #[derive(Serialize)]
 struct Report {
-    device: String,
+    #[serde(flatten)]
+    device: Name,
     dry_run: bool,
     uuid: String,
-    label: String,
+    #[serde(flatten)]
+    label: Name,
     block_size: u64,
     blocks: u64,
     groups: u32,
@@ -39,10 +42,10 @@ fn report(target: &Target, plan: &Plan) -> Report {
     let superblock = &plan.superblock;
     let geometry = &superblock.geometry;
     Report {
-        device: target.name(),
+        device: Name::new("device", target.path()),
         dry_run: true,
         uuid: uuid::Uuid::from_bytes(superblock.uuid).to_string(),
-        label: String::from_utf8_lossy(superblock.label()).into_owned(),
+        label: Name::of("label", Some(superblock.label())),
         block_size: BLOCK_BYTES,
         blocks: geometry.blocks_total,
         groups: geometry.groups,
@@ -100,10 +103,11 @@ fn print(arguments: &Arguments, report: &Report, took: Duration) -> Result<(), F
 }
 
 fn words(arguments: &Arguments, report: &Report, took: Duration) -> String {
-    let label = if report.label.is_empty() { "no label".into() } else { format!("label {}", report.label) };
+    let label = report.label.quoted().filter(|_| report.label.bytes() != Some(b""));
+    let label = label.map_or("no label".into(), |label| format!("label {label}"));
     let mut text = format!(
         "{}: {} in {} groups, {} inodes, journal of {}\nUUID {}, {label}\n",
-        report.device,
+        quoted(&arguments.device),
         size::show(report.blocks * BLOCK_BYTES),
         report.groups,
         report.inodes,

@@ -1,6 +1,7 @@
 //! The device or image: looked at, opened so that nobody else has it, cleared, written.
 use super::{Failure, arguments::Arguments, mounted, signature, size};
 use bento_api::{BLOCK, BLOCK_BYTES, BlockNo, Bytes, Disk, Errno};
+use bento_console::quoted;
 use rustix::fs::{FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -42,7 +43,7 @@ impl Target {
     pub(crate) fn look(arguments: &Arguments) -> Result<Self, Failure> {
         let path = arguments.device.clone();
         let wanted = arguments.size()?;
-        let name = path.display().to_string();
+        let name = quoted(&path).to_string();
         let (what, bytes) = match rustix::fs::stat(&path) {
             Err(rustix::io::Errno::NOENT) => match wanted {
                 Some(bytes) => (What::Missing, bytes),
@@ -68,7 +69,7 @@ impl Target {
         arguments: &Arguments,
         wanted: Option<u64>,
     ) -> Result<(What, u64), Failure> {
-        let name = path.display();
+        let name = quoted(&path);
         let what = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => What::Image,
             FileType::BlockDevice => What::Device,
@@ -98,9 +99,14 @@ impl Target {
         }
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The path, to name in messages.
     pub(crate) fn name(&self) -> String {
-        self.path.display().to_string()
+        quoted(&self.path).to_string()
     }
 
     /// Opens for writing, alone: `O_EXCL` on a device, which refuses one that is mounted or part of another; a

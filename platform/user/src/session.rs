@@ -9,6 +9,7 @@ use crate::mount_table;
 use crate::run::{Background, Mount};
 use crate::versions::{self, Version};
 use bento_api::{BlockNo, Bytes, Disk, Errno, OpKind};
+use bento_console::quoted;
 use bento_fs::format::geometry::ROOT;
 use bento_fs::format::superblock::ErrorRecord;
 use bento_fs::format::{Corruption, Superblock};
@@ -62,7 +63,7 @@ pub enum SessionError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The volume.
-    #[error("{}: {why}", path.display())]
+    #[error("{}: {why}", quoted(path))]
     Volume {
         /// Which.
         path: PathBuf,
@@ -70,7 +71,7 @@ pub enum SessionError {
         why: Failed,
     },
     /// Something else, or nothing.
-    #[error("{} holds no Bento volume{}; `mkfs.bento` makes one", path.display(), but(holds.as_deref()))]
+    #[error("{} holds no Bento volume{}; `mkfs.bento` makes one", quoted(path), but(holds.as_deref()))]
     NotBento {
         /// What was opened.
         path: PathBuf,
@@ -78,7 +79,7 @@ pub enum SessionError {
         holds: Option<String>,
     },
     /// In use by a mount.
-    #[error("{} is already mounted on {}", path.display(), dir.display())]
+    #[error("{} is already mounted on {}", quoted(path), quoted(dir))]
     Mounted {
         /// What was opened.
         path: PathBuf,
@@ -92,7 +93,7 @@ pub enum SessionError {
     #[error("cannot start the background thread: {0}")]
     Thread(std::io::Error),
     /// The one directory that everything is reached through.
-    #[error("{}: the root directory cannot be read: {}; run fsck.bento", path.display(), explain(*errno))]
+    #[error("{}: the root directory cannot be read: {}; run fsck.bento", quoted(path), explain(*errno))]
     Root {
         /// Which volume.
         path: PathBuf,
@@ -100,7 +101,7 @@ pub enum SessionError {
         errno: Errno,
     },
     /// An operation of the file system itself.
-    #[error("{}: {what} failed: {}", path.display(), explain(*errno))]
+    #[error("{}: {what} failed: {}", quoted(path), explain(*errno))]
     Operation {
         /// Which volume.
         path: PathBuf,
@@ -263,7 +264,7 @@ impl Session {
         }
         let noted = bento_fs::note_errors(&BlockingDisk(&*self.device), &self.errors(), &mut Box::default());
         if let Err(why) = noted {
-            log::warn!("{}: what is wrong could not be noted: {why}", self.path.display());
+            log::warn!("{}: what is wrong could not be noted: {why}", quoted(&self.path));
         }
         let clean = self.mount.unmount().map_err(|errno| self.operation("writing everything home", errno))?;
         if !clean {

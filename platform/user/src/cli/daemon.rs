@@ -16,6 +16,7 @@ use crate::mount_table;
 use crate::server::{Bento, SyncLevel};
 use crate::session::{self, Session};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use bento_console::quoted;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
@@ -37,7 +38,7 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
     let options = options_of(args, parsed)?;
     let dir = &args.dir;
     clear(dir)?;
-    ensure!(dir.is_dir(), "cannot mount on {}: not a directory", dir.display());
+    ensure!(dir.is_dir(), "cannot mount on {}: not a directory", quoted(&dir));
     let (session, device, attached) = match options.kind {
         Source::Image => attach_image(dir, parsed, &options)?,
         Source::BlockDevice => attach_device(dir, parsed, &options)?,
@@ -69,11 +70,11 @@ pub(super) fn serve(args: &Args, parsed: &Parsed) -> Result<()> {
 
 /// Takes a dead mount away, with what umount(8) was told of it.
 fn clear(dir: &Path) -> Result<()> {
-    let place = dir.canonicalize().with_context(|| format!("cannot mount on {}", dir.display()))?;
+    let place = dir.canonicalize().with_context(|| format!("cannot mount on {}", quoted(&dir)))?;
     let occupied = mount_table::at(&place).is_some_and(|mount| mount.is_bento);
     clear_dead(dir)
         .map_err(std::io::Error::from)
-        .with_context(|| format!("cannot mount on {}", dir.display()))?;
+        .with_context(|| format!("cannot mount on {}", quoted(&dir)))?;
     if occupied {
         utab::forget(&place);
     }
@@ -88,9 +89,9 @@ fn needs_helper(options: &MountOptions) -> bool {
 
 fn options_of(args: &Args, parsed: &Parsed) -> Result<MountOptions> {
     let source =
-        args.source.canonicalize().with_context(|| format!("cannot open {}", args.source.display()))?;
+        args.source.canonicalize().with_context(|| format!("cannot open {}", quoted(&args.source)))?;
     let options =
-        MountOptions::for_path(&source).with_context(|| format!("cannot open {}", source.display()))?;
+        MountOptions::for_path(&source).with_context(|| format!("cannot open {}", quoted(&source)))?;
     // For others than root, letting everybody in takes a line in /etc/fuse.conf.
     let usual = if rustix::process::geteuid().is_root() { Access::Everybody } else { Access::Owner };
     Ok(MountOptions { flags: parsed.flags, access: parsed.access.unwrap_or(usual), ..options })
@@ -114,7 +115,7 @@ fn attach_device(dir: &Path, parsed: &Parsed, options: &MountOptions) -> Result<
     session::probe(source)?;
     let (device, attached) = mount(dir, options).map_err(|why| match why {
         MountError::Refused { errno: Errno::ACCESS, .. } => {
-            anyhow!("cannot mount {}: it is write-protected; try -o ro", source.display())
+            anyhow!("cannot mount {}: it is write-protected; try -o ro", quoted(&source))
         }
         why => why.into(),
     })?;
@@ -134,7 +135,7 @@ fn tell_what_was_found(session: &Session) {
     if opened.replayed > 0 || opened.orphans > 0 {
         log::info!(
             "{}: recovered {} batches, took away {} files without a name, in {:?}",
-            session.path().display(),
+            quoted(session.path()),
             opened.replayed,
             opened.orphans,
             opened.took
@@ -195,7 +196,7 @@ fn prime_from_outside(dir: &Path, opens: Opens) -> Result<()> {
 /// The other side of [`prime_from_outside`].
 pub(super) fn prime_here(args: &PrimeArgs) -> Result<()> {
     let opens = if args.handled { Opens::Handled } else { Opens::Stateless };
-    prime::prime(&args.dir, opens).with_context(|| format!("cannot open {}", args.dir.display()))
+    prime::prime(&args.dir, opens).with_context(|| format!("cannot open {}", quoted(&args.dir)))
 }
 
 /// Says that the mount is usable, and lets go of the terminal.

@@ -3,7 +3,9 @@ use super::info::volume_at;
 use crate::session::{Purpose, Session, SessionOptions, read_block};
 use anyhow::{Context, Result, anyhow, bail};
 use bento_api::{BlockNo, Cursor, Emit, InodeNo, OpKind};
+use bento_console::{Name, quoted_bytes};
 use bento_fs::format::{Header, Inode};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -46,7 +48,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let session = Session::open(&source, &options)?;
     let value = match args.what {
         What::Inode { number } => inode(&session, InodeNo(number))?,
-        What::Dir { number } => directory(&session, InodeNo(number))?,
+        What::Dir { number } => {
+            let entries = directory(&session, InodeNo(number))?;
+            if !args.json {
+                return Ok(bento_console::print(|to| {
+                    writeln!(to, "{:<14}{number}", "inode")?;
+                    entries.iter().try_for_each(|entry| writeln!(to, "  {}", entry.line()))
+                })?);
+            }
+            json!({ "inode": number, "entries": entries })
+        }
         What::Block { number } => block(&session, BlockNo(number))?,
     };
     if args.json {
@@ -104,7 +115,26 @@ fn extents(session: &Session, ino: InodeNo) -> Vec<Value> {
     found
 }
 
-fn directory(session: &Session, ino: InodeNo) -> Result<Value> {
+/// A name in a directory.
+#[derive(Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    name: Name,
+    inode: u64,
+    cookie: u64,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+impl Entry {
+    fn line(&self) -> String {
+        let name = quoted_bytes(self.name.bytes().unwrap_or_default());
+        let kind = self.kind.as_deref().unwrap_or("-");
+        format!("name {name}, inode {}, cookie {}, type {kind}", self.inode, self.cookie)
+    }
+}
+
+fn directory(session: &Session, ino: InodeNo) -> Result<Vec<Entry>> {
     let mount = session.mount();
     let mut call = mount.call();
     let mut entries = Vec::new();
@@ -118,10 +148,12 @@ fn directory(session: &Session, ino: InodeNo) -> Result<Value> {
                 next = from;
                 fs.readdir(call, ino, from, Emit::Names, &mut |entry| {
                     next = entry.next;
-                    part.push(json!({
-                        "name": String::from_utf8_lossy(entry.name), "inode": entry.ino.0, "cookie": entry.next.0,
-                        "type": entry.kind.map(|kind| format!("{kind:?}")),
-                    }));
+                    part.push(Entry {
+                        name: Name::of("name", Some(entry.name)),
+                        inode: entry.ino.0,
+                        cookie: entry.next.0,
+                        kind: entry.kind.map(|kind| format!("{kind:?}")),
+                    });
                     true
                 })
             })
@@ -130,7 +162,7 @@ fn directory(session: &Session, ino: InodeNo) -> Result<Value> {
         entries.append(&mut part);
         from = next;
         if end || none {
-            return Ok(json!({ "inode": ino.0, "entries": entries }));
+            return Ok(entries);
         }
     }
 }

@@ -2,6 +2,7 @@
 use crate::mount_table;
 use crate::session::{Purpose, Session, SessionOptions};
 use anyhow::{Context, Result};
+use bento_console::{Name, quoted};
 use bento_fs::format::superblock::State;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -19,8 +20,10 @@ pub(super) struct Args {
 
 #[derive(Serialize)]
 struct Info {
-    source: String,
-    label: String,
+    #[serde(flatten)]
+    source: Name,
+    #[serde(flatten)]
+    label: Name,
     uuid: String,
     state: &'static str,
     errors: u32,
@@ -65,12 +68,12 @@ fn names_of<F: bitflags::Flags<Bits = u32>>(flags: F) -> Vec<String> {
 
 /// The image of a mount point, or the path itself.
 pub(super) fn volume_at(place: &Path) -> Result<PathBuf> {
-    let full = place.canonicalize().with_context(|| place.display().to_string())?;
+    let full = place.canonicalize().with_context(|| quoted(&place).to_string())?;
     if !full.is_dir() {
         return Ok(full);
     }
     let mount = mount_table::at(&full).filter(|mount| mount.is_bento);
-    Ok(mount.with_context(|| format!("{} is no mounted Bento volume", place.display()))?.source)
+    Ok(mount.with_context(|| format!("{} is no mounted Bento volume", quoted(&place)))?.source)
 }
 
 /// Runs the command.
@@ -98,8 +101,8 @@ fn gather(source: &Path, session: &Session) -> Info {
         (false, false) => "in use, or not unmounted",
     };
     Info {
-        source: source.display().to_string(),
-        label: String::from_utf8_lossy(superblock.label()).into_owned(),
+        source: Name::new("source", source),
+        label: Name::of("label", Some(superblock.label())),
         uuid: uuid::Uuid::from_bytes(superblock.uuid).to_string(),
         state,
         errors: superblock.error_count,
@@ -134,11 +137,18 @@ fn features_line(features: &Features) -> String {
     if named.is_empty() { "(none)".into() } else { named.join(", ") }
 }
 
+fn shown(name: &Name) -> String {
+    match name.quoted() {
+        Some(quoted) if name.bytes() != Some(b"") => quoted.to_string(),
+        _ => "(none)".into(),
+    }
+}
+
 fn print(info: &Info, to: &mut dyn Write) -> io::Result<()> {
     let size = |blocks: u64| bytesize::ByteSize::b(blocks.saturating_mul(info.block_bytes)).to_string();
     let lines: [(&str, String); 12] = [
-        ("Source", info.source.clone()),
-        ("Label", if info.label.is_empty() { "(none)".into() } else { info.label.clone() }),
+        ("Source", shown(&info.source)),
+        ("Label", shown(&info.label)),
         ("UUID", info.uuid.clone()),
         ("State", format!("{}, {} errors", info.state, info.errors)),
         ("Features", features_line(&info.features)),

@@ -44,9 +44,13 @@ impl Write for Output {
 pub(super) fn init() {
     let filter = env_logger::Env::default().default_filter_or("info");
     let mut logger = env_logger::Builder::from_env(filter);
-    logger.format(|to, record| match record.level() {
-        log::Level::Info => writeln!(to, "bento: {}", record.args()),
-        level => writeln!(to, "bento: {}: {}", level.as_str().to_lowercase(), record.args()),
+    logger.format(|to, record| {
+        let message = record.args().to_string();
+        let message = bento_console::visible(&message);
+        match record.level() {
+            log::Level::Info => writeln!(to, "bento: {message}"),
+            level => writeln!(to, "bento: {}: {message}", level.as_str().to_lowercase()),
+        }
     });
     let _ = logger.target(env_logger::Target::Pipe(Box::new(Output))).try_init();
 }

@@ -5,6 +5,7 @@ use crate::mount_table;
 use crate::server::SyncLevel;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bento_api::control::{STATUS_IOCTL, SYNC_IOCTL, Status};
+use bento_console::quoted;
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
@@ -14,7 +15,7 @@ use zerocopy::FromBytes;
 
 /// Changes the mount at a directory.
 pub(super) fn run(dir: &Path, options: &[String]) -> Result<()> {
-    let shown = dir.display();
+    let shown = quoted(&dir);
     let place = dir.canonicalize().with_context(|| shown.to_string())?;
     let mount = mount_table::at(&place).filter(|mount| mount.is_bento);
     ensure!(mount.is_some(), "{shown}: no Bento volume is mounted there");
@@ -27,7 +28,7 @@ pub(super) fn run(dir: &Path, options: &[String]) -> Result<()> {
 }
 
 fn change(place: &Path, parsed: &Parsed) -> Result<()> {
-    let shown = place.display();
+    let shown = quoted(&place);
     let root = File::open(place).with_context(|| shown.to_string())?;
     let becomes_read_only = parsed.flags.contains(MountFlags::RDONLY);
     if !becomes_read_only {
@@ -55,7 +56,7 @@ fn change(place: &Path, parsed: &Parsed) -> Result<()> {
 fn flags_of(place: &Path, dirsync: bool) -> Result<MountFlags> {
     let found = rustix::fs::statvfs(place)
         .map_err(std::io::Error::from)
-        .with_context(|| place.display().to_string())?;
+        .with_context(|| quoted(&place).to_string())?;
     let pairs = [
         (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),

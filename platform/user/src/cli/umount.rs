@@ -3,6 +3,7 @@ use super::utab;
 use crate::device::{Access, FileDevice, OpenError};
 use crate::fuse::mount::{Detach, unmount_at};
 use crate::mount_table;
+use bento_console::quoted;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -77,9 +78,9 @@ pub(super) fn helper(args: &[OsString]) -> ExitCode {
 }
 
 fn unmount(dir: &Path, how: Detach) -> Result<(), String> {
-    let place = dir.canonicalize().map_err(|error| format!("{}: {error}", dir.display()))?;
+    let place = dir.canonicalize().map_err(|error| format!("{}: {error}", quoted(&dir)))?;
     let mount = mount_table::at(&place).filter(|mount| mount.is_bento);
-    let mount = mount.ok_or_else(|| format!("{}: no Bento volume is mounted there", dir.display()))?;
+    let mount = mount.ok_or_else(|| format!("{}: no Bento volume is mounted there", quoted(&dir)))?;
     unmount_at(&place, how).map_err(|why| why.to_string())?;
     if how == Detach::IfIdle { wait_until_free(&mount.source) } else { Ok(()) }
 }
@@ -93,7 +94,7 @@ fn wait_until_free(source: &Path) -> Result<(), String> {
             return Ok(()); // mounted again by somebody: the lock is theirs
         }
         if Instant::now() > until {
-            return Err(format!("{}: unmounted, but the daemon still writes", source.display()));
+            return Err(format!("{}: unmounted, but the daemon still writes", quoted(&source)));
         }
         std::thread::sleep(Duration::from_millis(2));
     }

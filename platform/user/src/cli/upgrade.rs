@@ -1,6 +1,7 @@
 //! `bento upgrade`: replaces the code under a mount.
 use anyhow::{Context, Result, bail};
 use bento_api::control::{UPGRADE_IOCTL, UpgradeReply, UpgradeRequest};
+use bento_console::quoted;
 use serde::Serialize;
 use std::fs::File;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ struct Report {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<()> {
-    let dir = File::open(&args.dir).with_context(|| args.dir.display().to_string())?;
+    let dir = File::open(&args.dir).with_context(|| quoted(&args.dir).to_string())?;
     let mut request = UpgradeRequest::new_zeroed();
     let to = args.to.as_deref().unwrap_or("");
     match request.to.get_mut(..to.len()) {
@@ -46,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let version = crate::server::text(&reply.version);
     let refused = crate::server::text(&reply.refused);
     if !refused.is_empty() {
-        bail!("{}: {refused}; {version} serves on", args.dir.display());
+        bail!("{}: {refused}; {version} serves on", quoted(&args.dir));
     }
     let report = Report {
         version,
@@ -63,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         writeln!(
             to,
             "{} is served by {}: operations were kept out for {pause:?} (in all {total:?}, {} earlier tries gave up)",
-            args.dir.display(),
+            quoted(&args.dir),
             report.version,
             report.refusals
         )
@@ -89,7 +90,7 @@ fn names(mount: &File) -> String {
 
 fn explain(args: &Args, mount: &File, errno: rustix::io::Errno) -> anyhow::Error {
     use rustix::io::Errno;
-    let dir = args.dir.display();
+    let dir = quoted(&args.dir);
     match errno {
         Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTDIR => {
             anyhow::anyhow!("{dir} is no mounted Bento volume")

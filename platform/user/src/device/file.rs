@@ -1,6 +1,7 @@
 //! Regular files and block devices.
 use super::{Device, check_range, total};
 use bento_api::{BLOCK_BYTES, Errno};
+use bento_console::quoted;
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io::Errno as Os;
 use std::io::IoSlice;
@@ -29,7 +30,7 @@ pub enum Access {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The system call's answer.
-    #[error("cannot open {}: {}", path.display(), why(*errno))]
+    #[error("cannot open {}: {}", quoted(path), why(*errno))]
     System {
         /// What was opened.
         path: PathBuf,
@@ -37,13 +38,13 @@ pub enum OpenError {
         errno: Os,
     },
     /// Mounted, or being checked, already.
-    #[error("{} is in use: it is mounted, or another program has it open; unmount it first", path.display())]
+    #[error("{} is in use: it is mounted, or another program has it open; unmount it first", quoted(path))]
     InUse {
         /// What was opened.
         path: PathBuf,
     },
     /// Neither a regular file nor a block device.
-    #[error("{} is neither a regular file nor a block device", path.display())]
+    #[error("{} is neither a regular file nor a block device", quoted(path))]
     WrongKind {
         /// What was opened.
         path: PathBuf,

@@ -3,6 +3,7 @@ use super::{Damaged, History};
 use crate::mount_table;
 use crate::session::{Purpose, Session, SessionError, SessionOptions};
 use bento_api::{BLOCK, Bytes, InodeNo, Name, OpKind, XattrName};
+use bento_console::quoted;
 use bento_fs::format::geometry::ROOT;
 use bento_fs::format::prov::LIMITS;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +20,7 @@ pub enum SourceError {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The log.
-    #[error("{place}: {why}; run fsck.bento", place = .place.display())]
+    #[error("{place}: {why}; run fsck.bento", place = quoted(.place))]
     Damaged {
         /// Of which volume.
         place: PathBuf,
@@ -29,20 +30,20 @@ pub enum SourceError {
     /// Nothing was ever recorded.
     #[error(
         "{place} has no provenance; `bento upgrade --to bento-prov DIR` turns it on under a mount, `bento mount -o prov` from its start",
-        place = .0.display()
+        place = quoted(.0)
     )]
     NoLog(PathBuf),
     /// Somebody other than root asks.
-    #[error("{}: only root may read provenance", .0.display())]
+    #[error("{}: only root may read provenance", quoted(.0))]
     NotAllowed(PathBuf),
     /// The path leads to no volume of ours.
-    #[error("{}: neither on a mounted Bento volume, nor an image or a device with one", .0.display())]
+    #[error("{}: neither on a mounted Bento volume, nor an image or a device with one", quoted(.0))]
     NotBento(PathBuf),
     /// A part of the volume is mounted, and its root is not seen.
-    #[error("{}: the root of its volume is not mounted here; ask where it is", .0.display())]
+    #[error("{}: the root of its volume is not mounted here; ask where it is", quoted(.0))]
     NoRoot(PathBuf),
     /// The path cannot be followed.
-    #[error("{}: {why}", path.display())]
+    #[error("{}: {why}", quoted(path))]
     Path {
         /// Which.
         path: PathBuf,

@@ -2,13 +2,15 @@
 use super::Asked;
 use super::shown::{Gap, Inode, Record, gaps};
 use anyhow::Result;
+use bento_console::{Name, quoted_bytes};
 use serde::Serialize;
 use std::io::{self, Write};
 
 /// The answer.
 #[derive(Serialize)]
 pub(super) struct Log {
-    path: String,
+    #[serde(flatten)]
+    path: Name,
     #[serde(flatten)]
     object: Option<Inode>,
     /// Whether the path leads there now.
@@ -27,7 +29,7 @@ pub(super) fn answer(asked: &Asked) -> Result<Log> {
     let history = &asked.history;
     let object = if asked.is_root() { None } else { Some(asked.object()?) };
     let mut log = Log {
-        path: asked.path.clone(),
+        path: Name::new("path", &asked.path),
         object: object.map(|(ino, generation)| Inode { inode: ino.0, generation }),
         exists: asked.found.object.is_some(),
         dropped: history.dropped(),
@@ -59,14 +61,15 @@ impl Log {
         if json {
             return writeln!(to, "{}", serde_json::to_string_pretty(self)?);
         }
+        let path = quoted_bytes(self.path.bytes().unwrap_or_default());
         if let (Some(object), false) = (self.object, self.exists) {
-            writeln!(to, "{} is gone; it was inode {}", self.path, object.inode)?;
+            writeln!(to, "{path} is gone; it was inode {}", object.inode)?;
         }
         for line in &self.lines {
             writeln!(to, "{line}")?;
         }
         if self.records.is_empty() {
-            writeln!(to, "no record tells of {}", self.path)?;
+            writeln!(to, "no record tells of {path}")?;
         }
         Ok(())
     }

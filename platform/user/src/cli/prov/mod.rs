@@ -6,6 +6,7 @@ mod why;
 
 use crate::provenance::{Found, History, Source};
 use anyhow::{Result, bail};
+use bento_console::quoted;
 use bento_fs::format::geometry::ROOT;
 use paths::Paths;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ struct Place {
 /// A question: the log, and what it is asked about.
 struct Asked {
     /// The path as the user gave it.
-    path: String,
+    path: PathBuf,
     history: History,
     found: Found,
     paths: Paths,
@@ -66,12 +67,12 @@ fn ask(place: &Place) -> Result<Asked> {
     let (source, within) = Source::find(&place.place)?;
     let (within, path) = match (&source, &place.path) {
         (Source::Mount(_), Some(path)) => {
-            bail!("{} is on a mount; {} would be a second path", place.place.display(), path.display())
+            bail!("{} is on a mount; {} would be a second path", quoted(&place.place), quoted(&path))
         }
-        (Source::Mount(_), None) => (within, place.place.display().to_string()),
+        (Source::Mount(_), None) => (within, place.place.clone()),
         (Source::Image(_), path) => {
             let path = path.clone().unwrap_or_default();
-            let shown = Path::new("/").join(path.strip_prefix("/").unwrap_or(&path)).display().to_string();
+            let shown = Path::new("/").join(path.strip_prefix("/").unwrap_or(&path));
             (path, shown)
         }
     };
@@ -99,7 +100,7 @@ impl Asked {
         });
         match had {
             Some(object) => Ok(object),
-            None => bail!("{}: there is no such file, and no record of one", self.path),
+            None => bail!("{}: there is no such file, and no record of one", quoted(&self.path)),
         }
     }
 }

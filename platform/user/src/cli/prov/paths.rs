@@ -37,20 +37,20 @@ impl Paths {
     }
 
     /// The path of a name, from the volume's root.
-    pub(super) fn of(&self, named: &Named) -> String {
-        let mut parts = vec![String::from_utf8_lossy(&named.name).into_owned()];
+    pub(super) fn of(&self, named: &Named) -> Vec<u8> {
+        let mut parts = vec![named.name.clone()];
         let mut dir = named.dir;
         while dir != ROOT && parts.len() < DEEPEST {
             let Some(up) = self.dirs.get(&dir) else {
-                parts.push(format!("<directory {dir}>"));
+                parts.push(format!("<directory {dir}>").into_bytes());
                 break;
             };
-            parts.push(String::from_utf8_lossy(&up.name).into_owned());
+            parts.push(up.name.clone());
             dir = up.dir;
         }
-        parts.push(String::new());
+        parts.push(Vec::new());
         parts.reverse();
-        parts.join("/")
+        parts.join(&b'/')
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
         let paths =
             Paths::new(&[(InodeNo(20), ROOT, b"a".to_vec()), (InodeNo(21), InodeNo(20), b"b".to_vec())]);
         let of = |dir| paths.of(&Named { dir: InodeNo(dir), name: b"x".to_vec() });
-        assert_eq!([of(1), of(21), of(30)], ["/x", "/a/b/x", "/<directory 30>/x"]);
+        assert_eq!([of(1), of(21), of(30)], [&b"/x"[..], b"/a/b/x", b"/<directory 30>/x"]);
     }
 
     #[test]
@@ -72,6 +72,6 @@ mod tests {
             (InodeNo(20), InodeNo(21), b"a".to_vec()),
             (InodeNo(21), InodeNo(20), b"b".to_vec()),
         ]);
-        assert!(paths.of(&Named { dir: InodeNo(20), name: b"x".to_vec() }).ends_with("/x"));
+        assert!(paths.of(&Named { dir: InodeNo(20), name: b"x".to_vec() }).ends_with(b"/x"));
     }
 }

@@ -2,6 +2,7 @@
 use super::paths::Paths;
 use crate::provenance::{Event, History};
 use bento_api::{Caller, Time};
+use bento_console::{Name, quoted_bytes};
 use bento_fs::format::prov::{Began, Session, What};
 use serde::Serialize;
 
@@ -13,7 +14,8 @@ pub(super) struct Process {
     pub pid: u32,
     /// In clock ticks since boot; none: unknown.
     pub start: Option<u64>,
-    pub command: String,
+    #[serde(flatten)]
+    pub command: Name,
     pub uid: u32,
 }
 
@@ -38,8 +40,10 @@ pub(super) struct Record {
     pub mode: String,
     pub links: u32,
     pub size: u64,
-    pub path: Option<String>,
-    pub to: Option<String>,
+    #[serde(flatten)]
+    pub path: Name,
+    #[serde(flatten)]
+    pub to: Name,
     /// What was replaced or exchanged.
     pub other: Option<Inode>,
     pub whiteout: bool,
@@ -83,7 +87,7 @@ pub(super) fn process(session: Option<&Session>, who: &Caller) -> Process {
         boot: boot.map(|boot| uuid::Uuid::from_bytes(boot).to_string()),
         pid: who.pid,
         start: (who.start_time != 0).then_some(who.start_time),
-        command: String::from_utf8_lossy(command).into_owned(),
+        command: Name::of("command", Some(command)),
         uid: who.uid,
     }
 }
@@ -91,10 +95,10 @@ pub(super) fn process(session: Option<&Session>, who: &Caller) -> Process {
 impl Process {
     /// For people: `cp[1234]`.
     pub(super) fn line(&self) -> String {
-        match (self.pid, self.command.as_str()) {
+        match (self.pid, self.command.bytes().unwrap_or_default()) {
             (0, _) => "an unknown process".into(),
-            (pid, "") => format!("[{pid}]"),
-            (pid, command) => format!("{command}[{pid}]"),
+            (pid, b"") => format!("[{pid}]"),
+            (pid, command) => format!("{}[{pid}]", quoted_bytes(command)),
         }
     }
 }
@@ -112,8 +116,8 @@ impl Record {
             mode: format!("{:o}", event.object.mode),
             links: event.object.nlink,
             size: event.object.size,
-            path: event.name.as_ref().map(|name| paths.of(name)),
-            to: event.to.as_ref().map(|to| paths.of(to)),
+            path: Name::of("path", event.name.as_ref().map(|name| paths.of(name)).as_deref()),
+            to: Name::of("to", event.to.as_ref().map(|to| paths.of(to)).as_deref()),
             other: event.other.map(|(ino, generation)| inode(ino, generation)),
             whiteout: event.whiteout,
         }
@@ -121,10 +125,10 @@ impl Record {
 
     /// For people, in one line.
     pub(super) fn line(&self) -> String {
-        let subject = match (&self.path, &self.to) {
+        let subject = match (self.path.quoted(), self.to.quoted()) {
             (Some(path), Some(to)) if self.what == "exchange" => format!("{path} <-> {to}"),
             (Some(path), Some(to)) => format!("{path} -> {to}"),
-            (Some(path), None) => path.clone(),
+            (Some(path), None) => path.to_string(),
             _ => format!("inode {}", self.object.inode),
         };
         let more = match self.what {

@@ -9,6 +9,7 @@ use super::shown::{self, Gap, Inode, Process, Record, gaps};
 use crate::provenance::{Event, History, Process as Identity};
 use anyhow::{Result, bail};
 use bento_api::InodeNo;
+use bento_console::{Name, quoted, quoted_bytes};
 use bento_fs::format::prov::What;
 use rustc_hash::FxHashSet;
 use serde::Serialize;
@@ -23,7 +24,8 @@ const SHOWN: usize = 12;
 /// The answer.
 #[derive(Serialize)]
 pub(super) struct Why {
-    path: String,
+    #[serde(flatten)]
+    path: Name,
     #[serde(flatten)]
     object: Inode,
     /// Whether the path leads there now.
@@ -49,7 +51,7 @@ struct Replaced {
 struct Writer {
     #[serde(flatten)]
     process: Process,
-    /// Every name that its command had.
+    /// Every name that its command had; the records have them with every byte.
     commands: Vec<String>,
     /// What it did to the chain.
     did: Vec<&'static str>,
@@ -62,7 +64,8 @@ struct Also {
     #[serde(flatten)]
     object: Inode,
     /// Its last known name.
-    path: Option<String>,
+    #[serde(flatten)]
+    path: Name,
     did: Vec<&'static str>,
 }
 
@@ -79,7 +82,8 @@ fn object_of(event: &Event) -> Object {
 /// Looks for the chain.
 pub(super) fn answer(asked: &Asked) -> Result<Why> {
     if asked.is_root() {
-        bail!("{}: the root directory was made with the volume; ask for `bento prov log`", asked.path);
+        let path = quoted(&asked.path);
+        bail!("{path}: the root directory was made with the volume; ask for `bento prov log`");
     }
     let object = asked.object()?;
     let shown = Shown::new(asked);
@@ -87,7 +91,7 @@ pub(super) fn answer(asked: &Asked) -> Result<Why> {
     let (Some(first), Some(last)) = (chain.first().copied(), chain.last().copied()) else {
         bail!(
             "{}: no record tells of it: it was made while nothing was recorded, or its records were dropped",
-            asked.path
+            quoted(&asked.path)
         );
     };
     let mut replaced: Vec<Replaced> = Vec::new();
@@ -102,7 +106,7 @@ pub(super) fn answer(asked: &Asked) -> Result<Why> {
     let gaps =
         gaps(&asked.history).into_iter().filter(|(at, gap)| *at > first || gap.before == 1 && first == 0);
     Ok(Why {
-        path: asked.path.clone(),
+        path: Name::new("path", &asked.path),
         object: inode(object),
         exists: asked.found.object.is_some(),
         complete: shown.is_made(first, object),
@@ -187,7 +191,8 @@ impl<'a> Shown<'a> {
             });
             let Some((_, writer)) = writers.get_mut(at) else { continue };
             add(&mut writer.did, shown::what(event.what));
-            add(&mut writer.commands, process.command);
+            let command = process.command.bytes().unwrap_or_default();
+            add(&mut writer.commands, String::from_utf8_lossy(command).into_owned());
         }
         for (identity, writer) in &mut writers {
             // A process that nobody could name is not one process.
@@ -212,14 +217,20 @@ impl<'a> Shown<'a> {
             if mine.insert(of) {
                 order.push(key);
             }
-            let also =
-                others.entry(key).or_insert_with(|| Also { object: inode(of), path: None, did: Vec::new() });
+            let also = others.entry(key).or_insert_with(|| Also {
+                object: inode(of),
+                path: Name::of("path", None),
+                did: Vec::new(),
+            });
             add(&mut also.did, record.what);
         }
         for (event, record) in self.history.events.iter().zip(&self.records).take(last + 1) {
             let of = object_of(event);
             if let Some(also) = others.get_mut(&(of.0.0, of.1)) {
-                also.path = record.to.clone().or_else(|| record.path.clone()).or(also.path.take());
+                let path = record.to.bytes().or(record.path.bytes());
+                if path.is_some() {
+                    also.path = Name::of("path", path);
+                }
             }
         }
         order.into_iter().filter_map(|key| others.remove(&key)).collect()
@@ -241,7 +252,9 @@ impl Why {
         writeln!(
             to,
             "{} is inode {}, generation {}{gone}",
-            self.path, self.object.inode, self.object.generation
+            quoted_bytes(self.path.bytes().unwrap_or_default()),
+            self.object.inode,
+            self.object.generation
         )?;
         if !self.complete {
             writeln!(to, "  made while nothing was recorded, or the record was dropped")?;
@@ -269,7 +282,10 @@ impl Writer {
     fn print(&self, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "{} (uid {}): {}", self.process.line(), self.process.uid, self.did.join(", "))?;
         for also in self.also.iter().take(SHOWN) {
-            let path = also.path.clone().unwrap_or_else(|| format!("inode {}", also.object.inode));
+            let path = also
+                .path
+                .quoted()
+                .map_or_else(|| format!("inode {}", also.object.inode), |path| path.to_string());
             writeln!(to, "  before that: {} {path}", also.did.join(", "))?;
         }
         match self.also.len().saturating_sub(SHOWN) {
