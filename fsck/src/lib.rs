@@ -17,7 +17,9 @@
 mod check;
 mod command;
 mod report;
+mod search;
 
-pub use check::check;
+pub use check::{check, copy_at, find_copy};
 pub use command::main;
 pub use report::{Journal, Note, Options, Outcome, Problem, Progress, Report, Stats};
+pub use search::Searched;

@@ -25,6 +25,9 @@ mod superblock;
 mod totals;
 mod walk;
 
+pub(crate) use superblock::is_of_another_version;
+pub use superblock::{copy_at, find_copy};
+
 use crate::report::{Note, Options, Outcome, Problem, Progress, Report};
 use bento_api::{BlockNo, Disk, GroupNo, InodeNo};
 use bento_fs::format::superblock::State as VolumeState;

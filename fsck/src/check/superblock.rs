@@ -2,8 +2,9 @@
 use super::Check;
 use super::image::Image;
 use crate::report::{BadBlock, Note, Options, Problem, Report};
-use bento_api::{BlockNo, Bytes};
+use bento_api::{BLOCK, BlockNo, Bytes, Disk};
 use bento_fs::format::geometry::SUPERBLOCK;
+use bento_fs::format::superblock::State;
 use bento_fs::format::{Corruption, Superblock};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,7 +14,7 @@ const SEARCHED: u64 = 1 << 20;
 /// The superblock to go by: the one in block 1, or the copy that was asked for, or the first that is found.
 pub(super) fn find(image: &mut Image<'_>, options: &Options<'_>, report: &mut Report) -> Option<Superblock> {
     let mut page = image.page();
-    let (primary, broken) = match read(image, SUPERBLOCK, &mut page) {
+    let (primary, broken) = match read(image.disk(), SUPERBLOCK, &mut page) {
         Ok(superblock) if superblock.copy_group.0 != 0 => {
             (None, Some(Problem::new(Corruption::SuperblockCopyGroup).block(SUPERBLOCK)))
         }
@@ -24,7 +25,7 @@ pub(super) fn find(image: &mut Image<'_>, options: &Options<'_>, report: &mut Re
         report.add(problem.clone());
     }
     let copy = match options.superblock {
-        Some(no) => match read_copy(image, no, &mut page) {
+        Some(no) => match read_copy(image.disk(), no, &mut page) {
             Some(copy) => Some((no, copy)),
             None => {
                 report.add(Problem::new(Corruption::SuperblockCopy).block(no));
@@ -34,10 +35,8 @@ pub(super) fn find(image: &mut Image<'_>, options: &Options<'_>, report: &mut Re
         // A later version's volume is no broken one.
         None if broken.as_ref().is_some_and(|problem| is_of_another_version(problem.code)) => return None,
         None if broken.is_some() => {
-            let end = image.disk().blocks().min(SEARCHED);
             let go_on = || !options.cancelled.is_some_and(|cancelled| cancelled.load(Relaxed));
-            let mut places = (2..end).map(BlockNo).take_while(|_| go_on());
-            places.find_map(|no| Some((no, read_copy(image, no, &mut page)?)))
+            first_copy(image.disk(), &go_on, &mut page)
         }
         None => None,
     };
@@ -49,19 +48,35 @@ pub(super) fn find(image: &mut Image<'_>, options: &Options<'_>, report: &mut Re
 }
 
 /// Whether the volume may be well, for a newer tool.
-pub(super) fn is_of_another_version(code: Corruption) -> bool {
+pub(crate) fn is_of_another_version(code: Corruption) -> bool {
     matches!(code, Corruption::SuperblockVersion | Corruption::SuperblockIncompat)
 }
 
-fn read(image: &Image<'_>, no: BlockNo, page: &mut Bytes) -> Result<Superblock, BadBlock> {
+/// The copy of the superblock in a block, if there is one.
+pub fn copy_at(disk: &dyn Disk, no: BlockNo) -> Option<Superblock> {
+    read_copy(disk, no, &mut [0; BLOCK])
+}
+
+/// Looks for a copy of a lost superblock, as a check does: the first one, and where it is.
+pub fn find_copy(disk: &dyn Disk) -> Option<(BlockNo, Superblock)> {
+    first_copy(disk, &|| true, &mut [0; BLOCK])
+}
+
+fn first_copy(disk: &dyn Disk, go_on: &dyn Fn() -> bool, page: &mut Bytes) -> Option<(BlockNo, Superblock)> {
+    let mut places = (2..disk.blocks().min(SEARCHED)).map(BlockNo).take_while(|_| go_on());
+    places.find_map(|no| Some((no, read_copy(disk, no, page)?)))
+}
+
+fn read(disk: &dyn Disk, no: BlockNo, page: &mut Bytes) -> Result<Superblock, BadBlock> {
     let bad = |what, unreadable| BadBlock { what, block: no, unreadable };
-    image.disk().read(no, page).map_err(|_| bad(Corruption::SuperblockChecksum, true))?;
+    disk.read(no, page).map_err(|_| bad(Corruption::SuperblockChecksum, true))?;
     Superblock::decode(page).map_err(|what| bad(what, false))
 }
 
-/// A copy that lies where it says it does.
-fn read_copy(image: &Image<'_>, no: BlockNo, page: &mut Bytes) -> Option<Superblock> {
-    let copy = read(image, no, page).ok()?;
+/// A copy that lies where it says it does. It may be as old as the volume, so it cannot know that the log is empty.
+fn read_copy(disk: &dyn Disk, no: BlockNo, page: &mut Bytes) -> Option<Superblock> {
+    let mut copy = read(disk, no, page).ok()?;
+    copy.state.remove(State::CLEAN);
     (copy.geometry.copy_block(copy.copy_group) == Some(no)).then_some(copy)
 }
 
@@ -71,7 +86,7 @@ impl Check<'_> {
         let mut page = self.image.page();
         let used = self.superblock;
         for (group, no) in used.geometry.copies() {
-            let problem = match read(&self.image, no, &mut page) {
+            let problem = match read(self.image.disk(), no, &mut page) {
                 Err(bad) => bad.problem(),
                 Ok(copy) if copy.copy_group != group => Problem::new(Corruption::SuperblockCopyGroup),
                 Ok(copy)

@@ -4,10 +4,12 @@ mod device;
 mod output;
 mod progress;
 
+use crate::check::is_of_another_version;
 use crate::{Note, Options, Outcome, Report, check};
 use arguments::{Arguments, Mode};
 use bento_api::BlockNo;
 use bento_console::{complain, fail, judge, quoted};
+use bento_fs::format::Corruption;
 use clap::Parser;
 use device::{Device, InUse};
 use progress::Display;
@@ -91,6 +93,31 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
     Ok(status | told)
 }
 
+/// What helps, if nothing is repaired.
+fn advice(arguments: &Arguments, report: &Report) -> String {
+    let device = quoted(&arguments.device);
+    let copy = report.notes.iter().find_map(|note| match note {
+        Note::SuperblockCopy(no) => Some(*no),
+        _ => None,
+    });
+    let lacks = report.totals.contains_key(&Corruption::SuperblockDevice);
+    let needs = report.superblock.filter(|_| lacks).map(|superblock| superblock.geometry.blocks_total);
+    let other = report.problems.first().is_some_and(|problem| is_of_another_version(problem.code));
+    match (report.outcome, needs, copy) {
+        (Outcome::NoSuperblock, ..) if other => "another version made this volume: use its tools".into(),
+        (Outcome::NoSuperblock, ..) => "there is nothing here to repair".into(),
+        (_, Some(blocks), _) => format!(
+            "this version repairs nothing; {device} cannot be mounted until it has its {blocks} blocks of 4096 bytes again"
+        ),
+        (_, None, Some(no)) => format!(
+            "this version repairs nothing; `bento mount -o ro,sb={no} {device} DIR` shows what is there, to be saved"
+        ),
+        (_, None, None) => format!(
+            "this version repairs nothing; `bento mount -o ro {device} DIR` shows what is there, to be saved"
+        ),
+    }
+}
+
 /// At boot a volume without a sign of trouble is not read through: the next mount replays its log.
 fn look(arguments: &Arguments, device: &Device, options: &Options<'_>) -> Report {
     if arguments.trusts_clean() {
@@ -129,10 +156,7 @@ fn print(arguments: &Arguments, report: &Report, status: u8) -> u8 {
         }
     });
     if arguments.mode() == Mode::Repair && !report.is_clean() {
-        let device = quoted(&arguments.device);
-        let what =
-            format_args!("this version repairs nothing; mount {device} read-only to save what is there");
-        complain(NAME, what);
+        complain(NAME, advice(arguments, report));
     }
     // A check of which nobody can hear has not been done.
     told.map_or_else(

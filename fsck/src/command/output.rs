@@ -50,7 +50,7 @@ pub(super) fn text(to: &mut dyn Write, arguments: &Arguments, report: &Report) -
         }
         (Outcome::NoSuperblock, _) => writeln!(
             to,
-            "{device}: no superblock to go by; is it a Bento file system? A copy can be named with -b"
+            "{device}: no superblock, and no copy of one: this is no Bento file system, or -b has to name where a copy is"
         ),
         (Outcome::Quick, 0) => writeln!(to, "{device}: clean"),
         (Outcome::Complete, 0) => {

@@ -152,6 +152,7 @@ fn a_lost_superblock_is_replaced_by_a_copy_found_or_named() {
         let output = fsck(args, &file);
         assert_eq!(status(&output), 4);
         assert!(text(&output.stdout).contains("superblock copy in block"), "{output:?}");
+        assert!(text(&output.stdout).contains("1 problem,"), "the superblock alone: {output:?}");
     }
     assert_eq!(status(&fsck(&["-n", "-b", "77"], &file)), 8);
 }

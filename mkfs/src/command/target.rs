@@ -90,6 +90,15 @@ impl Target {
         {
             return Err(format!("{name}: holds {found}; nothing was written (-F overwrites it)"));
         }
+        // A volume that lost its superblock can still be read; made anew it cannot.
+        if arguments.force == 0
+            && let Some((no, _)) = bento_fsck::find_copy(&bento_fsck::Searched::new(&file, bytes))
+        {
+            return Err(format!(
+                "{name}: holds a Bento file system whose superblock is damaged or gone, with a copy in block {no} \
+                 (`bento mount -o ro,sb={no}` mounts by it); nothing was written (-F overwrites it)"
+            ));
+        }
         match (what, wanted) {
             (What::Image, Some(wanted)) => Ok((what, bytes.max(wanted))),
             (What::Image, None) if bytes == 0 => {

@@ -8,12 +8,13 @@ use crate::device::{Access, BlockingDisk, Device, FileDevice, Medium, OpenError}
 use crate::mount_table;
 use crate::run::{Background, Mount};
 use crate::versions::{self, Version};
-use bento_api::{BlockNo, Bytes, Disk, Errno, OpKind};
+use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo, OpKind};
 use bento_console::quoted;
-use bento_fs::format::geometry::ROOT;
+use bento_fs::format::geometry::{ROOT, SUPERBLOCK};
 use bento_fs::format::superblock::ErrorRecord;
 use bento_fs::format::{Corruption, Superblock};
 use bento_fs::{Copy, Failed, Space};
+use bento_fsck::Searched;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::io::{IoSlice, Seek, SeekFrom};
@@ -43,6 +44,8 @@ pub struct SessionOptions {
     pub cache_bytes: Option<u64>,
     /// The version of the file system to start with.
     pub version: Version,
+    /// The copy of the superblock to go by; the volume is only read then.
+    pub superblock: Option<BlockNo>,
 }
 
 impl Default for SessionOptions {
@@ -52,6 +55,7 @@ impl Default for SessionOptions {
             commit_every: Duration::from_secs(5),
             cache_bytes: None,
             version: versions::PLAIN,
+            superblock: None,
         }
     }
 }
@@ -70,8 +74,35 @@ pub enum SessionError {
         /// What is wrong with it.
         why: Failed,
     },
+    /// There is a volume, but what its mount begins with is damaged or gone.
+    #[error(
+        "{}: its superblock is damaged or gone ({why}); there is a copy in block {copy}: `bento mount -o ro,sb={copy}` mounts by it",
+        quoted(path)
+    )]
+    Lost {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with the superblock.
+        why: Failed,
+        /// Where a copy is.
+        copy: BlockNo,
+    },
+    /// A copy was named that is none.
+    #[error("{}: block {no} holds no copy of its superblock; `fsck.bento -n` finds one", quoted(path))]
+    NoCopy {
+        /// Which volume.
+        path: PathBuf,
+        /// Where the copy should be.
+        no: BlockNo,
+    },
+    /// A copy is not to be written by.
+    #[error("{}: by a copy of its superblock a volume is only read: mount it with -o ro", quoted(path))]
+    CopyIsRead {
+        /// Which volume.
+        path: PathBuf,
+    },
     /// Something else, or nothing.
-    #[error("{} holds no Bento volume{}; `mkfs.bento` makes one", quoted(path), but(holds.as_deref()))]
+    #[error("{} holds no Bento volume{}", quoted(path), but(holds.as_deref()))]
     NotBento {
         /// What was opened.
         path: PathBuf,
@@ -113,7 +144,7 @@ pub enum SessionError {
 }
 
 fn but(holds: Option<&str>) -> String {
-    holds.map(|what| format!(", but {what}")).unwrap_or_default()
+    holds.map_or_else(|| "; `mkfs.bento` makes one".into(), |what| format!(", but {what}"))
 }
 
 /// An error number in words.
@@ -158,13 +189,13 @@ impl Session {
             Purpose::Read => Access::ReadOnly,
             Purpose::Look => Access::Look,
         };
-        Self::on_device(path, open_volume(path, access)?, options)
+        Self::on_device(path, open_volume(path, access, options)?, options)
     }
 
     /// Opens the volume on a block device that the kernel has claimed for a mount of ours.
     pub fn open_claimed(path: &Path, options: &SessionOptions) -> Result<Self, SessionError> {
         let access = if options.purpose == Purpose::Write { Access::Claimed } else { Access::Look };
-        Self::on_device(path, open_volume(path, access)?, options)
+        Self::on_device(path, open_volume(path, access, options)?, options)
     }
 
     /// Opens the volume on a device; `path` only names it.
@@ -297,12 +328,16 @@ impl Session {
 }
 
 /// Checks that a block device is nobody's and holds a volume, before the kernel is asked to claim it for a mount.
-pub fn probe(path: &Path) -> Result<(), SessionError> {
-    open_volume(path, Access::Probe).map(drop)
+pub fn probe(path: &Path, options: &SessionOptions) -> Result<(), SessionError> {
+    open_volume(path, Access::Probe, options).map(drop)
 }
 
 /// Opens a device that holds a volume; one that a daemon is just letting go of is waited for.
-fn open_volume(path: &Path, access: Access) -> Result<Arc<dyn Device>, SessionError> {
+fn open_volume(
+    path: &Path,
+    access: Access,
+    options: &SessionOptions,
+) -> Result<Arc<dyn Device>, SessionError> {
     let patience = Instant::now() + Duration::from_secs(10);
     let device = loop {
         match FileDevice::open(path, access) {
@@ -318,6 +353,14 @@ fn open_volume(path: &Path, access: Access) -> Result<Arc<dyn Device>, SessionEr
             other => break other?,
         }
     };
+    if let Some(no) = options.superblock {
+        if options.purpose == Purpose::Write {
+            return Err(SessionError::CopyIsRead { path: path.to_owned() });
+        }
+        let copy = bento_fsck::copy_at(&BlockingDisk(&device), no);
+        let copy = copy.ok_or_else(|| SessionError::NoCopy { path: path.to_owned(), no })?;
+        return Ok(Arc::new(ByCopy::new(device, copy)));
+    }
     match bento_fs::read_superblock(&BlockingDisk(&device), &mut Box::default()) {
         Ok(_) => Ok(Arc::new(device)),
         Err(why) => Err(volume_error(path, why)),
@@ -331,14 +374,22 @@ fn volume_error(path: &Path, why: Failed) -> SessionError {
         why,
         Failed::Corrupt(Corruption::SuperblockMagic, _) | Failed::DeviceTooSmall { device: 0..=1, .. }
     );
-    if !nothing {
-        return SessionError::Volume { path, why };
-    }
-    let holds = std::fs::File::open(&path).ok().and_then(|mut file| {
-        let bytes = file.seek(SeekFrom::End(0)).ok()?;
-        bento_mkfs::find_signature(&mut file, bytes, &path)
+    let at_superblock = matches!(why, Failed::Corrupt(_, SUPERBLOCK));
+    let opened = std::fs::File::open(&path).and_then(|mut file| {
+        let bytes = file.seek(SeekFrom::End(0))?;
+        Ok((file, bytes))
     });
-    SessionError::NotBento { path, holds }
+    let (Ok((mut file, bytes)), true) = (opened, nothing || at_superblock) else {
+        return SessionError::Volume { path, why };
+    };
+    let holds = if nothing { bento_mkfs::find_signature(&mut file, bytes, &path) } else { None };
+    // What is somebody else's by now is not searched for what it was.
+    let copy = if holds.is_none() { bento_fsck::find_copy(&Searched::new(&file, bytes)) } else { None };
+    match copy {
+        Some((copy, _)) => SessionError::Lost { path, why, copy },
+        None if nothing => SessionError::NotBento { path, holds },
+        None => SessionError::Volume { path, why },
+    }
 }
 
 fn random_u64() -> Result<u64, rustix::io::Errno> {
@@ -351,6 +402,48 @@ fn random_u64() -> Result<u64, rustix::io::Errno> {
 fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     uuid::Uuid::parse_str(text.trim()).map(uuid::Uuid::into_bytes).unwrap_or_default()
+}
+
+/// A device whose superblock reads as a copy of it says, and that is only read.
+struct ByCopy {
+    under: FileDevice,
+    superblock: Box<Bytes>,
+}
+
+impl ByCopy {
+    fn new(under: FileDevice, copy: Superblock) -> Self {
+        let mut superblock = Box::new([0; bento_api::BLOCK]);
+        Superblock { copy_group: GroupNo(0), ..copy }.encode(&mut *superblock);
+        Self { under, superblock }
+    }
+}
+
+impl Device for ByCopy {
+    fn blocks(&self) -> u64 {
+        self.under.blocks()
+    }
+
+    fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Errno> {
+        let mut at = offset;
+        for piece in split_blocks(offset, to) {
+            let within = (at % bento_api::BLOCK_BYTES) as usize;
+            if at / bento_api::BLOCK_BYTES == SUPERBLOCK.0 {
+                piece.copy_from_slice(&self.superblock[within..within + piece.len()]);
+            } else {
+                self.under.read(at, piece)?;
+            }
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn write(&self, _: u64, _: &[IoSlice<'_>]) -> Result<(), Errno> {
+        Err(Errno::ReadOnly)
+    }
+
+    fn flush(&self) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// A device as recovery would leave it, nothing written: blocks that the log holds are read from there.

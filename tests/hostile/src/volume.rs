@@ -39,7 +39,7 @@ impl Volume {
         // Nothing happens in the background that a case did not ask for.
         let commit_every = Duration::from_secs(3600);
         let cache_bytes = Some(4 << 20);
-        let options = SessionOptions { purpose, commit_every, cache_bytes, version };
+        let options = SessionOptions { purpose, commit_every, cache_bytes, version, superblock: None };
         let device: Arc<dyn Device> = device.clone();
         let session = Session::on_device(Path::new("image"), device, &options)?;
         let call = session.mount().call();

@@ -112,7 +112,7 @@ fn attach_image(dir: &Path, parsed: &Parsed, options: &MountOptions) -> Result<P
 
 fn attach_device(dir: &Path, parsed: &Parsed, options: &MountOptions) -> Result<Parts> {
     let source = Path::new(&options.source);
-    session::probe(source)?;
+    session::probe(source, &parsed.session)?;
     let (device, attached) = mount(dir, options).map_err(|why| match why {
         MountError::Refused { errno: Errno::ACCESS, .. } => {
             anyhow!("cannot mount {}: it is write-protected; try -o ro", quoted(&source))

@@ -20,6 +20,9 @@ pub(super) struct Args {
     /// Print JSON.
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// Go by the copy of the superblock in this block.
+    #[arg(long = "sb", value_name = "BLOCK", global = true)]
+    superblock: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -44,7 +47,11 @@ enum What {
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<()> {
     let source = volume_at(&args.place)?;
-    let options = SessionOptions { purpose: Purpose::Look, ..SessionOptions::default() };
+    let options = SessionOptions {
+        purpose: Purpose::Look,
+        superblock: args.superblock.map(BlockNo),
+        ..SessionOptions::default()
+    };
     let session = Session::open(&source, &options)?;
     let value = match args.what {
         What::Inode { number } => inode(&session, InodeNo(number))?,

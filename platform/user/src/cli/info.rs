@@ -2,6 +2,7 @@
 use crate::mount_table;
 use crate::session::{Purpose, Session, SessionOptions};
 use anyhow::{Context, Result};
+use bento_api::BlockNo;
 use bento_console::{Name, quoted};
 use bento_fs::format::superblock::State;
 use serde::Serialize;
@@ -16,6 +17,9 @@ pub(super) struct Args {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+    /// Go by the copy of the superblock in this block.
+    #[arg(long = "sb", value_name = "BLOCK")]
+    superblock: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -79,9 +83,16 @@ pub(super) fn volume_at(place: &Path) -> Result<PathBuf> {
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<()> {
     let source = volume_at(&args.place)?;
-    let options = SessionOptions { purpose: Purpose::Look, ..SessionOptions::default() };
+    let options = SessionOptions {
+        purpose: Purpose::Look,
+        superblock: args.superblock.map(BlockNo),
+        ..SessionOptions::default()
+    };
     let session = Session::open(&source, &options)?;
-    let info = gather(&source, &session);
+    let mut info = gather(&source, &session);
+    if args.superblock.is_some() {
+        info.state = "unknown: told by a copy of the superblock";
+    }
     if args.json {
         bento_console::print_json(&info)?;
     } else {

@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// Where to mount it.
     pub(super) dir: PathBuf,
     /// Options: ro, noatime, suid, dev, noexec, sync, dirsync, allow_other, private (root alone, faster),
-    /// commit=SECONDS (5), cache=SIZE, prov (record who does what); remount, with ro or rw and the like, changes a mount that exists.
+    /// commit=SECONDS (5), cache=SIZE, prov (record who does what), sb=BLOCK (with ro: go by the copy of the superblock in this block); remount, with ro or rw and the like, changes a mount that exists.
     #[arg(short, long = "options", value_name = "OPTIONS")]
     pub(super) options: Vec<String>,
     /// Stay in the foreground.

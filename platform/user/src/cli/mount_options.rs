@@ -1,6 +1,7 @@
 //! What `-o` can say.
 use crate::fuse::mount::Access;
 use crate::session::{Purpose, SessionOptions};
+use bento_api::BlockNo;
 use rustix::mount::MountFlags;
 use std::time::Duration;
 
@@ -60,7 +61,12 @@ pub(super) fn parse(strings: &[String], flags: MountFlags) -> Result<Parsed, Str
     for option in strings.iter().flat_map(|string| string.split(',')) {
         apply(&mut parsed, option)?;
     }
-    Ok(parsed)
+    match parsed.session.superblock {
+        Some(no) if !parsed.remount && parsed.session.purpose == Purpose::Write => {
+            Err(format!("sb={no}: by a copy of the superblock a volume is only read: add ro"))
+        }
+        _ => Ok(parsed),
+    }
 }
 
 /// What an option does to the flags of mount(2): sets, or takes away.
@@ -128,6 +134,10 @@ fn apply_value(parsed: &mut Parsed, option: &str) -> Result<(), String> {
                 value.parse().map_err(|_| format!("commit={value}: not a number of seconds"))?;
             parsed.session.commit_every = Duration::from_secs(if seconds == 0 { 5 } else { seconds });
         }
+        "sb" => {
+            let number = value.parse().map_err(|_| format!("sb={value}: not a number of a block"))?;
+            parsed.session.superblock = Some(BlockNo(number));
+        }
         "cache" => {
             let size: bytesize::ByteSize = value.parse().map_err(|why| format!("cache={value}: {why}"))?;
             parsed.session.cache_bytes = Some(size.as_u64());
@@ -153,6 +163,9 @@ mod tests {
         assert!(parse("data=journal").is_err());
         assert!(parse("strictatime").unwrap_err().contains("access times"));
         assert!(parse("relatime,nostrictatime").is_ok());
+        assert!(parse("ro,sb=first").unwrap_err().contains("sb=first"));
+        assert!(parse("sb=100").unwrap_err().contains("add ro"));
+        assert_eq!(parse("sb=100,ro").unwrap().session.superblock, Some(BlockNo(100)));
         let parsed = parse("rw,nofail,x-systemd.automount,suid,commit=30,cache=64M").unwrap();
         assert_eq!(parsed.session.commit_every, Duration::from_secs(30));
         assert_eq!(parsed.session.cache_bytes, Some(64_000_000));

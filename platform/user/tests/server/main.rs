@@ -1,5 +1,6 @@
 //! The `bento` command and its daemon, as their users meet them: real images, real mounts. Needs root and /dev/fuse.
 
+mod copies;
 mod devices;
 mod errors;
 mod helpers;
