@@ -1,5 +1,6 @@
 //! The kernel's table of mounts, as this process sees it.
 use crate::fuse::mount::SUBTYPE;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// Which file system it is: its device's numbers, the same in every mount namespace.
+    pub device: String,
     /// Where.
     pub dir: PathBuf,
     /// What it shows as its source.
@@ -33,6 +36,24 @@ pub fn of_source(source: &Path) -> Option<Mounted> {
     all().into_iter().find(|mount| mount.is_bento && mount.source == source)
 }
 
+/// Another mount namespace in which a file system is mounted: a process in it, and what that is called. Only those whom one may
+/// look at are found.
+pub fn elsewhere(device: &str) -> Option<(u32, String)> {
+    let namespace = |process: &Path| std::fs::read_link(process.join("ns/mnt")).ok();
+    let mut seen = HashSet::from([namespace(Path::new("/proc/self"))?]);
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let process = entry.path();
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        if !seen.insert(namespace(&process)?) {
+            return None;
+        }
+        let mounts = parse(&std::fs::read(process.join("mountinfo")).ok()?);
+        mounts.iter().find(|mount| mount.is_bento && mount.device == device)?;
+        let name = std::fs::read(process.join("comm")).unwrap_or_default();
+        Some((number, String::from_utf8_lossy(name.trim_ascii()).into_owned()))
+    })
+}
+
 fn parse(table: &[u8]) -> Vec<Mounted> {
     table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
@@ -45,6 +66,7 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     let options = fields.get(dash + 3).copied().unwrap_or_default();
     let subtype = kind.strip_prefix(b"fuse.").or_else(|| kind.strip_prefix(b"fuseblk."));
     Some(Mounted {
+        device: String::from_utf8_lossy(fields.get(2)?).into_owned(),
         dir: unescape(dir),
         source: unescape(source),
         // The kernel's own type has the same name.
@@ -94,6 +116,7 @@ mod tests {
             [false, true, true, true, false]
         );
         assert_eq!(mounts.iter().filter(|mount| mount.is_dirsync).count(), 1);
+        assert_eq!(mounts[1].device, "0:41");
         assert_eq!(mounts[1].dir, Path::new("/b c"));
         assert_eq!(mounts[1].source, Path::new("/x\\y.img"));
     }

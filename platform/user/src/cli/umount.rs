@@ -2,7 +2,7 @@
 use super::utab;
 use crate::device::{Access, FileDevice, OpenError};
 use crate::fuse::mount::{Detach, unmount_at};
-use crate::mount_table;
+use crate::mount_table::{self, Mounted};
 use bento_console::quoted;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +16,8 @@ const USAGE: u8 = 1;
 const FAILED: u8 = 32;
 /// How long a daemon may take to write everything home.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long to wait before saying why.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Arguments of `bento umount`.
 #[derive(Debug, clap::Args)]
@@ -82,21 +84,35 @@ fn unmount(dir: &Path, how: Detach) -> Result<(), String> {
     let mount = mount_table::at(&place).filter(|mount| mount.is_bento);
     let mount = mount.ok_or_else(|| format!("{}: no Bento volume is mounted there", quoted(&dir)))?;
     unmount_at(&place, how).map_err(|why| why.to_string())?;
-    if how == Detach::IfIdle { wait_until_free(&mount.source) } else { Ok(()) }
+    if how == Detach::IfIdle { wait_until_free(&mount) } else { Ok(()) }
 }
 
 /// Waits until the daemon has let go of the image: it locks it for as long as it lives. umount(2) of a block device has
-/// waited for the daemon already.
-fn wait_until_free(source: &Path) -> Result<(), String> {
-    let until = Instant::now() + PATIENCE;
+/// waited for the daemon already. Who has the mount in a namespace of his own keeps the daemon alive.
+fn wait_until_free(mount: &Mounted) -> Result<(), String> {
+    let (source, begun) = (&mount.source, Instant::now());
+    let mut look_elsewhere = true;
     while matches!(FileDevice::open(source, Access::ReadOnly), Err(OpenError::InUse { .. })) {
         if mount_table::of_source(source).is_some() {
             return Ok(()); // mounted again by somebody: the lock is theirs
         }
-        if Instant::now() > until {
-            return Err(format!("{}: unmounted, but the daemon still writes", quoted(&source)));
+        if begun.elapsed() > PATIENCE {
+            let why = held_elsewhere(mount).unwrap_or("unmounted, but the daemon still writes".to_owned());
+            return Err(format!("{}: {why}", quoted(source)));
+        }
+        if look_elsewhere && begun.elapsed() > SILENCE {
+            look_elsewhere = false;
+            if let Some(why) = held_elsewhere(mount) {
+                bento_console::complain("bento umount", format!("{}: {why}; waiting", quoted(source)));
+            }
         }
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
+}
+
+fn held_elsewhere(mount: &Mounted) -> Option<String> {
+    let (process, name) = mount_table::elsewhere(&mount.device)?;
+    let name = quoted(&name);
+    Some(format!("unmounted here, but process {process} ({name}) has it in a mount namespace of its own"))
 }

@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Tells the second run of a test that it is in a namespace of its own.
 const INSIDE: &str = "BENTO_TEST_IN_A_NAMESPACE";
@@ -82,6 +83,25 @@ fn umount_returns_when_the_volume_is_clean_fifty_times() {
         umount(&[dir]).well();
         place.expect_clean();
     }
+}
+
+#[test]
+fn umount_says_who_has_the_mount_in_another_namespace() {
+    let place = Place::with_image(64);
+    place.mount("").well();
+    let mut other = Command::new("unshare").args(["--mount", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    let unmount = Command::new(env!("CARGO_BIN_EXE_bento"))
+        .args(["umount", place.dir().to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    drop(other.stdin.take());
+    let said = unmount.wait_with_output().unwrap();
+    other.wait().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && text.contains(&format!("process {} (cat)", other.id())), "{text}");
+    place.expect_clean();
 }
 
 #[test]
