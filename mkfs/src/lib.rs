@@ -17,6 +17,6 @@ mod plan;
 
 pub use command::main;
 pub use command::mounted::backing_file;
-pub use command::signature::find as find_signature;
+pub use command::signature::{BENTO, find as find_signature};
 pub use make::{Made, MakeError, make};
 pub use plan::{Entropy, Options, Plan, PlanError, plan};

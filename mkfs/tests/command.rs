@@ -95,11 +95,18 @@ fn json_tells_where_everything_lies() {
 
 #[test]
 fn what_is_there_is_not_overwritten_unless_forced() {
-    let marks: [(u64, &[u8], &str); 4] = [
+    let marks: [(u64, &[u8], &str); 11] = [
         (0x438, b"\x53\xef", "ext4"),
         (0, b"XFSB", "XFS"),
         (0x1_0040, b"_BHRfS_M", "btrfs"),
         ((16 << 20) - 512, b"EFI PART", "GPT"),
+        (0x1018, b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef", "bcachefs"),
+        (0x1018, b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81", "bcachefs"),
+        (0, b"QFI\xfb", "qcow2"),
+        (0, b"KDMV", "VMDK"),
+        ((128 << 10) + (5 << 10), b"\x0c\xb1\xba\0\0\0\0\0", "ZFS"),
+        ((384 << 10) + (127 << 10), b"\0\0\0\0\0\xba\xb1\x0c", "ZFS"),
+        ((16 << 20) - (128 << 10), b"\x0c\xb1\xba\0\0\0\0\0", "ZFS"),
     ];
     for (at, mark, name) in marks {
         let (_dir, path) = image();

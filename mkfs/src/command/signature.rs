@@ -1,5 +1,6 @@
 //! What is on a device already: a table of the marks that matter, and blkid(8) for the rest.
 use super::target::read_some;
+use bento_api::BLOCK;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,8 +8,11 @@ use std::process::{Command, Stdio};
 /// A mark: where it lies, counted from the end if negative, and its bytes.
 struct Mark(&'static str, i64, &'static [u8]);
 
+/// What a Bento file system is called here.
+pub const BENTO: &str = "a Bento file system";
+
 const MARKS: &[Mark] = &[
-    Mark("a Bento file system", 4096, b"BENTOFS"),
+    Mark(BENTO, 4096, b"BENTOFS"),
     Mark("an ext2, ext3 or ext4 file system", 0x438, b"\x53\xef"),
     Mark("an XFS file system", 0, b"XFSB"),
     Mark("a btrfs file system", 0x1_0040, b"_BHRfS_M"),
@@ -17,6 +21,20 @@ const MARKS: &[Mark] = &[
         0x1018,
         b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef",
     ),
+    // bcachefs had the older magic of bcache, too.
+    Mark(
+        "a bcache device or a bcachefs file system",
+        0x1018,
+        b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81",
+    ),
+    Mark("a qcow2 disk image", 0, b"QFI\xfb"),
+    Mark("a VMDK disk image", 0, b"KDMV"),
+    Mark("a VMDK disk image", 0, b"COWD"),
+    Mark("a VMDK disk image", 0, b"# Disk DescriptorFile"),
+    Mark("a VDI disk image", 0x40, b"\x7f\x10\xda\xbe"),
+    Mark("a VHDX disk image", 0, b"vhdxfile"),
+    Mark("a VHD disk image", 0, b"conectix"),
+    Mark("a VHD disk image", -512, b"conectix"),
     Mark("an F2FS file system", 0x400, b"\x10\x20\xf5\xf2"),
     Mark("an EROFS file system", 0x400, b"\xe2\xe1\xf5\xe0"),
     Mark("a squashfs file system", 0, b"hsqs"),
@@ -46,7 +64,31 @@ pub fn find(file: &mut File, bytes: u64, path: &Path) -> Option<String> {
         let place = if *at < 0 { bytes.checked_add_signed(*at) } else { u64::try_from(*at).ok() };
         place.and_then(|place| read_some(file, place)).is_some_and(|content| content.starts_with(mark))
     });
-    known.map(|Mark(name, ..)| (*name).to_string()).or_else(|| blkid(path))
+    known
+        .map(|Mark(name, ..)| (*name).to_string())
+        .or_else(|| has_zfs(file, bytes).then(|| "a member of a ZFS pool".into()))
+        .or_else(|| blkid(path))
+}
+
+/// A label of ZFS, of which a device has two at its start and two at its end: its second half is a ring, and which of
+/// its places has been written depends on how old the pool is.
+const ZFS_LABEL: u64 = 256 << 10;
+const ZFS_SLOT: usize = 1 << 10;
+const ZFS_MAGIC: u64 = 0x00ba_b10c;
+
+/// Whether a slot of a ring is written, by a machine of either byte order. blkid(8) wants to see more of them.
+fn has_zfs(file: &mut File, bytes: u64) -> bool {
+    let end = bytes - bytes % ZFS_LABEL;
+    let labels = [Some(0), Some(ZFS_LABEL), end.checked_sub(2 * ZFS_LABEL), end.checked_sub(ZFS_LABEL)];
+    labels.into_iter().flatten().any(|label| {
+        let mut ring = (label + ZFS_LABEL / 2..label + ZFS_LABEL).step_by(BLOCK);
+        ring.any(|at| {
+            let content = read_some(file, at).unwrap_or([0; BLOCK]);
+            content.chunks(ZFS_SLOT).filter_map(<[u8]>::first_chunk).any(|magic| {
+                u64::from_le_bytes(*magic) == ZFS_MAGIC || u64::from_be_bytes(*magic) == ZFS_MAGIC
+            })
+        })
+    })
 }
 
 /// Asks blkid(8), which knows many more; without it the table must do.
