@@ -169,6 +169,39 @@ fn what_cannot_be_a_volume_is_named() {
 }
 
 #[test]
+fn options_may_be_repeated_as_mke2fs_has_it() {
+    let (_dir, path) = image();
+    assert_eq!(ok(&mkfs(&["-q", "-q", "-L", "first", "-L", "last"], &path, &["16m"])), "");
+    assert_eq!(superblock(&path).unwrap().label(), b"last");
+}
+
+#[test]
+fn a_size_that_lacks_a_byte_does_not_look_like_enough() {
+    let (_dir, path) = image();
+    let message = refused(&mkfs(&[], &path, &["8388607b"]));
+    assert!(message.contains("8388607 bytes are too small") && message.contains("8388608"), "{message}");
+}
+
+#[test]
+fn an_image_that_could_not_be_made_is_not_left_behind() {
+    let (_dir, path) = image();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_mkfs-bento")]);
+    let message = refused(&command.arg(&path).arg("64m").output().unwrap());
+    assert!(message.contains("File too large"), "{message}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_failure_is_told_in_json_too() {
+    let (_dir, path) = image();
+    let output = mkfs(&["--json"], &path, &["4m"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["error"].as_str().unwrap().contains("too small"), "{told}");
+    assert!(refused(&output).contains("mkfs.bento: "));
+}
+
+#[test]
 fn help_and_version_are_no_failures() {
     for option in ["-V", "--help"] {
         let output = Command::new(env!("CARGO_BIN_EXE_mkfs-bento")).arg(option).output().unwrap();

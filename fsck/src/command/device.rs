@@ -9,6 +9,9 @@ use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+/// Where the superblock ends.
+const SMALLEST: u64 = 2 * BLOCK_BYTES;
+
 /// A device that is only read.
 pub(super) struct Device {
     file: File,
@@ -53,6 +56,13 @@ impl Device {
             ));
         }
         let bytes = file.seek(SeekFrom::End(0)).map_err(|error| format!("{name}: {error}"))?;
+        match bytes {
+            0 => return Err(format!("{name} is empty")),
+            1..SMALLEST => {
+                return Err(format!("{name} has {bytes} bytes: no file system, or what a cut left of one"));
+            }
+            _ => {}
+        }
         Ok((Self { file, blocks: bytes / BLOCK_BYTES, reads: Cell::new(0) }, in_use))
     }
 

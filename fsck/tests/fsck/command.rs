@@ -186,3 +186,20 @@ fn a_report_that_cannot_be_written_is_no_check_and_one_that_nobody_reads_is() {
         assert_eq!((status(&output), output.stderr), (0, Vec::new()), "{args:?}");
     }
 }
+
+#[test]
+fn what_cannot_be_checked_is_told_as_what_it_is() {
+    let file = NamedTempFile::new().unwrap();
+    assert!(text(&fsck(&["-n"], &file).stderr).contains("is empty"));
+    let output = fsck(&["-n", "--json"], &file);
+    assert_eq!(status(&output), 8);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["error"].as_str().unwrap().ends_with("is empty"), "{told}");
+    file.as_file().set_len(8191).unwrap();
+    let output = fsck(&["-p"], &file);
+    assert!(status(&output) == 8 && text(&output.stderr).contains("8191 bytes"), "{output:?}");
+    file.as_file().set_len(1 << 20).unwrap();
+    let output = fsck(&["-p"], &file);
+    assert_eq!(status(&output), 8);
+    assert!(!text(&output.stderr).contains("mount"), "there is nothing to mount: {output:?}");
+}

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 ///
 /// Exit status: 0 made (though the report may be lost: standard error says so then), or shown with -n; 1 anything else.
 #[derive(Debug, Parser)]
-#[command(name = "mkfs.bento", version = concat!(env!("CARGO_PKG_VERSION"), " (format 1)"))]
+#[command(name = "mkfs.bento", version = concat!(env!("CARGO_PKG_VERSION"), " (format 1)"), args_override_self = true)]
 pub(crate) struct Arguments {
     /// Block size: 4096, the only one
     #[arg(short = 'b', value_name = "BYTES", default_value = "4096", value_parser = bytes)]

@@ -52,22 +52,31 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.dry_run {
         return report::layout(arguments, &target, &plan);
     }
+    let done = write(arguments, &mut target, &plan);
+    if done.is_err() {
+        target.forget();
+    }
+    done
+}
+
+fn write(arguments: &Arguments, target: &mut Target, plan: &Plan) -> Result<(), Failure> {
     target.open(arguments)?;
+    let target = &*target;
     let started = Instant::now();
     let bar = progress(arguments, "discarded", (target.blocks() * BLOCK_BYTES) >> 30);
     let zeroed = target.clear(arguments.discard()?, &|done| bar.set_position(done >> 30));
     bar.finish_and_clear();
     let zeroed = zeroed?;
-    let plan = Plan { zero_log: plan.zero_log && !zeroed, ..plan };
+    let plan = Plan { zero_log: plan.zero_log && !zeroed, ..plan.clone() };
     let bar = progress(arguments, "groups made", plan.superblock.geometry.groups.into());
-    let made = make(&target, &plan, &mut |done, _| bar.set_position(done.into()));
+    let made = make(target, &plan, &mut |done, _| bar.set_position(done.into()));
     bar.finish_and_clear();
     let made = made.map_err(|error| match target.last_error() {
         Some(cause) => format!("{}: {error}: {cause}", target.name()),
         None => format!("{}: {error}", target.name()),
     })?;
     // The file system is there, whoever hears of it: as after mke2fs(8), that is no failure.
-    if let Err(why) = report::made(arguments, &target, &plan, &made, started.elapsed()) {
+    if let Err(why) = report::made(arguments, target, &plan, &made, started.elapsed()) {
         complain(NAME, format_args!("{} is made, but {why}", target.name()));
     }
     Ok(())

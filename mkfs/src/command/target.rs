@@ -1,5 +1,5 @@
 //! The device or image: looked at, opened so that nobody else has it, cleared, written.
-use super::{Failure, arguments::Arguments, mounted, signature, size};
+use super::{Failure, arguments::Arguments, mounted, signature};
 use bento_api::{BLOCK, BLOCK_BYTES, BlockNo, Bytes, Disk, Errno};
 use bento_console::quoted;
 use rustix::fs::{FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat};
@@ -57,8 +57,10 @@ impl Target {
             Ok(stat) => Self::existing(&path, &stat, arguments, wanted)?,
         };
         if bytes < 8 << 20 {
-            let has = size::show(bytes);
-            return Err(format!("{name}: {has} is too small; a Bento file system has at least 8 MiB"));
+            // In bytes: rounded, what lacks one of them would look large enough.
+            return Err(format!(
+                "{name}: {bytes} bytes are too small; a Bento file system has at least 8388608 (8 MiB)"
+            ));
         }
         Ok(Self { path, what, bytes, file: None, error: Mutex::new(None) })
     }
@@ -143,6 +145,7 @@ impl Target {
                 ));
             }
         }
+        let file = self.file.insert(file);
         if self.what != What::Device {
             let length = file.metadata().map_err(|error| format!("{name}: {error}"))?.len();
             if length < self.bytes {
@@ -150,8 +153,14 @@ impl Target {
                     .map_err(|error| format!("{name}: cannot grow the image: {error}"))?;
             }
         }
-        self.file = Some(file);
         Ok(())
+    }
+
+    /// Takes an image away that was made for a file system which came to nothing.
+    pub(crate) fn forget(&self) {
+        if self.what == What::Missing && self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 
     /// Makes the old content go away: by a discard that leaves zeros, where that is possible and wanted, else by

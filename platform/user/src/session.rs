@@ -87,6 +87,17 @@ pub enum SessionError {
         /// Where a copy is.
         copy: BlockNo,
     },
+    /// What is left of a volume does not even have its superblock whole.
+    #[error(
+        "{} is cut short: it has {bytes} bytes, which is not even the whole superblock of its Bento volume",
+        quoted(path)
+    )]
+    CutShort {
+        /// What was opened.
+        path: PathBuf,
+        /// What there is of it.
+        bytes: u64,
+    },
     /// A copy was named that is none.
     #[error("{}: block {no} holds no copy of its superblock; `fsck.bento -n` finds one", quoted(path))]
     NoCopy {
@@ -383,6 +394,9 @@ fn volume_error(path: &Path, why: Failed) -> SessionError {
         return SessionError::Volume { path, why };
     };
     let holds = if nothing { bento_mkfs::find_signature(&mut file, bytes, &path) } else { None };
+    if holds.as_deref() == Some(bento_mkfs::BENTO) {
+        return SessionError::CutShort { path, bytes };
+    }
     // What is somebody else's by now is not searched for what it was.
     let copy = if holds.is_none() { bento_fsck::find_copy(&Searched::new(&file, bytes)) } else { None };
     match copy {

@@ -14,9 +14,10 @@ use crate::fuse::mount::{
 use crate::fuse::{Connection, Errno, InitConfig, Opens, Server, ServerOptions, prime};
 use crate::mount_table;
 use crate::server::{Bento, SyncLevel};
-use crate::session::{self, Session};
+use crate::session::{self, Purpose, Session};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bento_console::quoted;
+use rustix::mount::MountFlags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
@@ -113,13 +114,17 @@ fn attach_image(dir: &Path, parsed: &Parsed, options: &MountOptions) -> Result<P
 fn attach_device(dir: &Path, parsed: &Parsed, options: &MountOptions) -> Result<Parts> {
     let source = Path::new(&options.source);
     session::probe(source, &parsed.session)?;
-    let (device, attached) = mount(dir, options).map_err(|why| match why {
-        MountError::Refused { errno: Errno::ACCESS, .. } => {
-            anyhow!("cannot mount {}: it is write-protected; try -o ro", quoted(&source))
+    let mut session = parsed.session;
+    let (device, attached) = match mount(dir, options) {
+        // As mount(8) does it.
+        Err(MountError::Refused { errno: Errno::ACCESS, .. }) => {
+            log::warn!("{} is write-protected; it is mounted read-only", quoted(source));
+            session.purpose = Purpose::Read;
+            mount(dir, &MountOptions { flags: options.flags | MountFlags::RDONLY, ..options.clone() })?
         }
-        why => why.into(),
-    })?;
-    match Session::open_claimed(source, &parsed.session) {
+        mounted => mounted?,
+    };
+    match Session::open_claimed(source, &session) {
         Ok(session) => Ok((Arc::new(session), device, attached)),
         Err(why) => {
             // Closing the connection ends whoever waits for it; the mount is empty then.

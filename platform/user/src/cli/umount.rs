@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Arguments of `bento umount`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The mount point.
+    /// The mount point, or the image or the device that is mounted.
     dir: PathBuf,
     /// Detach it now, and clean up when its last user is gone.
     #[arg(short, long)]
@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> ExitCode {
-    let place = args.dir.canonicalize();
+    let place = mount_of(&args.dir).map(|mount| mount.dir);
     let done = run_helper(args);
     if let (true, Ok(place)) = (rustix::process::geteuid().is_root(), place) {
         utab::forget(&place);
@@ -79,11 +79,20 @@ pub(super) fn helper(args: &[OsString]) -> ExitCode {
     run_helper(&Args { dir, lazy, force })
 }
 
-fn unmount(dir: &Path, how: Detach) -> Result<(), String> {
-    let place = dir.canonicalize().map_err(|error| format!("{}: {error}", quoted(&dir)))?;
+/// The mount at a directory, or of an image or a device.
+fn mount_of(what: &Path) -> Result<Mounted, String> {
+    let place = what.canonicalize().map_err(|error| format!("{}: {error}", quoted(what)))?;
     let mount = mount_table::at(&place).filter(|mount| mount.is_bento);
-    let mount = mount.ok_or_else(|| format!("{}: no Bento volume is mounted there", quoted(&dir)))?;
-    unmount_at(&place, how).map_err(|why| why.to_string())?;
+    if mount.is_none() && !place.is_dir() {
+        let mount = mount_table::of_source(&place);
+        return mount.ok_or_else(|| format!("{}: is not mounted", quoted(what)));
+    }
+    mount.ok_or_else(|| format!("{}: no Bento volume is mounted there", quoted(what)))
+}
+
+fn unmount(dir: &Path, how: Detach) -> Result<(), String> {
+    let mount = mount_of(dir)?;
+    unmount_at(&mount.dir, how).map_err(|why| why.to_string())?;
     if how == Detach::IfIdle { wait_until_free(&mount) } else { Ok(()) }
 }
 

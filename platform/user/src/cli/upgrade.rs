@@ -35,6 +35,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let dir = File::open(&args.dir).with_context(|| quoted(&args.dir).to_string())?;
     let mut request = UpgradeRequest::new_zeroed();
     let to = args.to.as_deref().unwrap_or("");
+    // Nothing stands for the other version, in the request.
+    if args.to.as_deref() == Some("") {
+        bail!("there is no version ''; there are {}", names(&dir));
+    }
     match request.to.get_mut(..to.len()) {
         Some(place) if to.len() < 64 => place.copy_from_slice(to.as_bytes()),
         _ => bail!("there is no version '{to}'"),

@@ -54,7 +54,9 @@ pub enum OpenError {
 fn why(errno: Os) -> String {
     match errno {
         Os::NOENT => "there is no such file; `mkfs.bento` makes one".into(),
-        Os::ACCESS | Os::PERM => "permission denied; try as its owner or as root".into(),
+        Os::ACCESS => "permission denied; try as its owner or as root".into(),
+        // Of a file that is immutable or only to be appended to, whoever asks.
+        Os::PERM => "it may not be written to, not even by root (see lsattr(1)); mount it with -o ro".into(),
         Os::ROFS => "it is write-protected; mount it with -o ro".into(),
         other => std::io::Error::from(other).to_string(),
     }
@@ -209,6 +211,14 @@ mod tests {
             FileDevice::open(Path::new("/"), Access::ReadOnly),
             Err(OpenError::WrongKind { .. })
         ));
+    }
+
+    #[test]
+    fn what_may_not_be_written_can_still_be_read() {
+        for errno in [Os::PERM, Os::ROFS] {
+            let error = OpenError::System { path: "image".into(), errno }.to_string();
+            assert!(error.contains("mount it with -o ro"), "{error}");
+        }
     }
 
     #[test]

@@ -95,12 +95,15 @@ fn a_device_without_a_volume_is_never_attached() {
 }
 
 #[test]
-fn a_write_protected_device_is_mounted_read_only_or_not_at_all() {
+fn a_write_protected_device_is_mounted_read_only_as_mount_does_it() {
     let place = Place::with_image(16);
     let device = Loop::over(&place.image(), &["-r"]);
     let shown = device.0.to_str().unwrap();
-    place.mount_of(&device.0, &place.dir(), "").badly(32, &[shown, "write-protected", "-o ro"]);
-    assert!(!place.is_mounted());
+    let said = place.mount_of(&device.0, &place.dir(), "").well();
+    assert!(said.contains(&format!("{shown} is write-protected; it is mounted read-only")), "{said}");
+    let refused = fs::write(place.file("file"), b"").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    umount(&place);
     place.mount_of(&device.0, &place.dir(), "ro").well();
     umount(&place);
 }

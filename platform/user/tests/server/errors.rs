@@ -59,6 +59,10 @@ fn what_is_no_volume_is_called_by_its_name() {
 fn an_image_that_was_cut_off_is_recognised() {
     let place = Place::with_image(16);
     let file = fs::OpenOptions::new().write(true).open(place.image()).unwrap();
+    let whole = fs::read(place.image()).unwrap();
+    file.set_len(8191).unwrap();
+    place.mount("").badly(FAILED, &["cut short", "8191 bytes"]);
+    fs::write(place.image(), whole).unwrap();
     file.set_len(15 << 20).unwrap();
     place.mount("").badly(FAILED, &["4096 blocks", "3840", "truncated"]);
     // What was cut off is zeros now; nothing was there.
@@ -71,6 +75,45 @@ fn an_image_that_was_cut_off_is_recognised() {
     file.set_len(16 << 20).unwrap();
     place.mount("").badly(FAILED, &["volume.img", "root directory", "fsck.bento"]);
     assert!(!place.is_mounted());
+}
+
+#[test]
+fn an_image_is_unmounted_by_its_name_too() {
+    let place = Place::with_image(16);
+    let by_name = || run(called("bento").arg("umount").arg(place.image()));
+    by_name().badly(FAILED, &["volume.img", "not mounted"]);
+    place.mount("").well();
+    by_name().well();
+    assert!(!place.is_mounted());
+    place.expect_clean();
+}
+
+#[test]
+fn no_version_is_no_version_to_upgrade_to() {
+    let place = Place::with_image(16);
+    place.mount("").well();
+    let upgraded = run(called("bento").args(["upgrade", "--to", ""]).arg(place.dir()));
+    upgraded.badly(1, &["no version ''", "bento-fs-second"]);
+    place.umount().well();
+}
+
+#[test]
+fn a_failure_is_told_in_json_too() {
+    let asked: [&[&str]; 4] = [&["info"], &["dump", "inode", "1"], &["prov", "log"], &["upgrade"]];
+    for args in asked {
+        let mut command = called("bento");
+        let (first, rest) = args.split_first().unwrap();
+        command.arg(first);
+        match *first {
+            "prov" => command.args(rest).arg("/nowhere/at/all"),
+            _ => command.arg("/nowhere/at/all").args(rest),
+        };
+        let output = command.arg("--json").output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(said, format!("bento: {}\n", told["error"].as_str().unwrap()), "{args:?}");
+    }
 }
 
 #[test]
