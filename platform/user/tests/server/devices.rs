@@ -1,18 +1,19 @@
 //! Block devices: loop devices, mounted as `fuseblk`.
 
 use super::Place;
-use super::place::{called, run};
-use std::fs;
+use super::place::{alone_with_mounts, called, run};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A loop device over the image; it goes when the test does.
-struct Loop(PathBuf);
+struct Loop(PathBuf, #[expect(unused, reason = "held")] File);
 
 impl Loop {
     fn over(image: &Path, flags: &[&str]) -> Self {
+        let alone = alone_with_mounts();
         let said = run(Command::new("losetup").args(["-f", "--show"]).args(flags).arg(image)).well();
-        Self(PathBuf::from(said.trim_end()))
+        Self(PathBuf::from(said.trim_end()), alone)
     }
 }
 

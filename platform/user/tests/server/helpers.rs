@@ -2,7 +2,7 @@
 //! namespace of its own, where it may change /sbin, /etc/fstab and /dev/fuse for nobody else.
 
 use super::Place;
-use super::place::{Ended, called, copy_program, run};
+use super::place::{Ended, alone_with_mounts, called, copy_program, run};
 use rustix::fs::{FileType, Mode};
 use rustix::mount::MountPropagationFlags;
 use std::fs::{self, File};
@@ -23,6 +23,7 @@ fn inside(test: &str) -> bool {
             .unwrap();
         return true;
     }
+    let _alone = alone_with_mounts();
     let mut command = Command::new("unshare");
     command.arg("--mount").arg(std::env::current_exe().unwrap());
     command.args(["--exact", &format!("helpers::{test}"), "--nocapture"]).env(INSIDE, "1");
@@ -87,6 +88,7 @@ fn umount_returns_when_the_volume_is_clean_fifty_times() {
 
 #[test]
 fn umount_says_who_has_the_mount_in_another_namespace() {
+    let _alone = alone_with_mounts();
     let place = Place::with_image(64);
     place.mount("").well();
     let mut other = Command::new("unshare").args(["--mount", "cat"]).stdin(Stdio::piped()).spawn().unwrap();

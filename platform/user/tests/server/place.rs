@@ -1,6 +1,6 @@
 //! An image, a directory to mount it on, and the command to do it with.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -48,6 +48,14 @@ impl Ended {
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ended {
     Ended::of(&command.stdin(Stdio::null()).output().expect("it can be started"))
+}
+
+/// For tests that make a mount namespace, which has the mounts of all others too, and for those whom that disturbs: a device is in
+/// use for as long as any namespace has it mounted. One of them goes on at a time, also in other processes.
+pub fn alone_with_mounts() -> File {
+    let file = File::create(std::env::temp_dir().join("bento-test-mounts.lock")).unwrap();
+    file.lock().unwrap();
+    file
 }
 
 /// The program under one of its names.
