@@ -162,11 +162,10 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
 
     /// What lies past the end of a regular file. Looks once; then the slot knows it.
     fn tail(&self, ino: InodeNo, inode: &Inode) -> Result<Tail, Stop> {
-        let noted = self.platform().slot(ino, |slot| slot.tail).unwrap_or(TAIL_UNKNOWN);
         if is_being_cut(inode) {
             return Ok(Tail::Cut);
         }
-        let tail = match noted {
+        let tail = match self.platform().slot(ino, |slot| slot.tail).unwrap_or(TAIL_UNKNOWN) {
             TAIL_KNOWN => return Ok(Tail::Known),
             TAIL_CUT if self.extent_from(ino, inode, ceil(inode.size))?.is_some() => Tail::Cut,
             TAIL_CUT => Tail::Known,
@@ -227,24 +226,19 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         }
     }
 
-    /// Lets data past the end read as zeros, a bounded number of extents; whether there may be more. Their blocks stay the
-    /// file's: some of them had been reserved.
+    /// Lets an extent of data past the end read as zeros; whether there may be more. Its blocks stay the file's: some of them
+    /// had been reserved. One in a step: what an error undoes on a full disk is that one alone.
     fn reserve_leftovers_step(&mut self, at: Locked, inode: &mut Inode) -> Result<bool, Stop> {
         let mut next = self.look_from(inode);
-        let mut changed = false;
         for _ in 0..LOOK_PIECES {
             let Some(extent) = self.extent_from(at.no(), inode, next)? else { return Ok(false) };
-            if changed && self.step_is_full(inode) {
+            if !extent.unwritten {
+                self.extent_convert(at, inode, extent.file.max(next)..extent.end(), Written::No)?;
                 return Ok(true);
             }
-            let piece = extent.file.max(next)..extent.end();
-            next = piece.end;
-            if !extent.unwritten {
-                self.extent_convert(at, inode, piece, Written::No)?;
-                changed = true;
-            }
+            next = extent.end();
         }
-        if changed { Ok(true) } else { Err(self.look_on(inode, next)) }
+        Err(self.look_on(inode, next))
     }
 
     /// How far the size may be raised now: not past bytes whose zeroing is under way.

@@ -5,7 +5,7 @@ use super::walk::{Mode, Run};
 use crate::report::Problem;
 use bento_api::{BLOCK_BYTES, BlockNo, FileKind, InodeNo};
 use bento_fs::format::dirent::{FREE_MAP_ENTRIES, FREE_MAP_START};
-use bento_fs::format::geometry::{FIRST_INODE, ORPHANS, PROVENANCE, ROOT};
+use bento_fs::format::geometry::{ORPHANS, PROVENANCE};
 use bento_fs::format::inode::{Inode, RootKind};
 use bento_fs::format::record::Extent;
 use bento_fs::format::xattr::{Namespace, block_area, check_block, xattrs};
@@ -154,7 +154,7 @@ impl Check<'_> {
         let slot = self.orphans.get(&ino).copied();
         if inode.orphan != slot {
             self.problem(Problem::new(Corruption::OrphanSlot).ino(ino));
-        } else if inode.nlink == 0 && slot.is_none() && (ino == ROOT || ino.0 >= u64::from(FIRST_INODE)) {
+        } else if inode.nlink == 0 && slot.is_none() && self.geometry.is_file_ino(ino) {
             self.problem(Problem::new(Corruption::OrphanMissing).ino(ino));
         }
     }

@@ -103,6 +103,7 @@ int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size);
 
 /* writeback.c */
 int bk_writepages(struct address_space *mapping, struct writeback_control *wbc);
+bool bk_has_pending(struct inode *inode);
 int bk_raise_pending(struct inode *inode);
 int bk_data_init(struct bento_mount *m);
 void bk_data_destroy(struct bento_mount *m);

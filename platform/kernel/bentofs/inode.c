@@ -141,8 +141,13 @@ int bk_inode_write(struct inode *inode, struct writeback_control *control)
 	struct bento_mount *m = bk_mount_of(inode);
 	int error = 0;
 
-	if (!m->read_only && S_ISREG(inode->i_mode))
-		error = bk_raise_pending(inode);
+	if (!m->read_only && S_ISREG(inode->i_mode) && bk_has_pending(inode)) {
+		/* In the background nobody is waited for: sync(2) and eviction come here again. */
+		if (control->sync_mode == WB_SYNC_ALL)
+			error = bk_raise_pending(inode);
+		if (control->sync_mode != WB_SYNC_ALL || (error && bk_awaits_takeover(m)))
+			mark_inode_dirty_sync(inode);
+	}
 	if (!error && !m->read_only)
 		error = flush_times(m, bk_inode_of(inode)->node);
 	/* sync(2) commits once, at its end. */

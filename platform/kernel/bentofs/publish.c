@@ -106,7 +106,7 @@ int bk_publish_data(struct bk_call *c, struct inode *inode, u32 id, loff_t size,
 	return 0;
 }
 
-/* Frees what lies behind the end of a file, step by step. */
+/* Looks after what lies behind the end of a file and must not show, step by step. */
 int bk_trim_past_end(struct bk_call *c, struct inode *inode)
 {
 	int error;
@@ -136,7 +136,7 @@ int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size)
 	c->rust.args.set = &set;
 	error = bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	if (error == -EBUSY) {
-		/* An earlier truncate could not free all: that comes first now. */
+		/* Something behind the end has to be looked after first. */
 		error = bk_trim_past_end(c, inode) ?: bk_run(c, BENTO_OP_SETATTR, BENTO_KIND_SETATTR);
 	}
 	if (!error)

@@ -122,6 +122,14 @@ static bool end_is_written(struct inode *inode, struct flight *flight)
 	return written;
 }
 
+/* Whether something was published that the size on disk does not reach yet. */
+bool bk_has_pending(struct inode *inode)
+{
+	struct bk_file *f = file_of(inode);
+
+	return min(READ_ONCE(f->pending_size), i_size_read(inode)) > READ_ONCE(f->disk_size);
+}
+
 /* Raises the size to what was published while it could not rise: what kept it from that is written first. */
 int bk_raise_pending(struct inode *inode)
 {
@@ -132,7 +140,7 @@ int bk_raise_pending(struct inode *inode)
 		struct bk_call *c;
 		int error;
 
-		if (min(READ_ONCE(f->pending_size), i_size_read(inode)) <= end)
+		if (!bk_has_pending(inode))
 			return 0;
 		error = filemap_write_and_wait_range(inode->i_mapping, round_down(end, BENTO_BLOCK),
 						     end | (BENTO_BLOCK - 1));

@@ -8,7 +8,7 @@ use crate::device::{Access, BlockingDisk, Device, FileDevice, Medium, OpenError}
 use crate::mount_table;
 use crate::run::{Background, Mount};
 use crate::versions::{self, Version};
-use bento_api::{BlockNo, Bytes, Disk, Errno, GroupNo, OpKind};
+use bento_api::{BLOCK_BYTES, BlockNo, Bytes, Disk, Errno, GroupNo, OpKind};
 use bento_console::quoted;
 use bento_fs::format::geometry::{ROOT, SUPERBLOCK};
 use bento_fs::format::superblock::ErrorRecord;
@@ -385,7 +385,9 @@ fn volume_error(path: &Path, why: Failed) -> SessionError {
         why,
         Failed::Corrupt(Corruption::SuperblockMagic, _) | Failed::DeviceTooSmall { device: 0..=1, .. }
     );
-    let at_superblock = matches!(why, Failed::Corrupt(_, SUPERBLOCK));
+    // A version that is not known is no damage, and its copies may be of another.
+    let at_superblock = matches!(why, Failed::Corrupt(what, SUPERBLOCK)
+        if !matches!(what, Corruption::SuperblockVersion | Corruption::SuperblockIncompat));
     let opened = std::fs::File::open(&path).and_then(|mut file| {
         let bytes = file.seek(SeekFrom::End(0))?;
         Ok((file, bytes))
@@ -394,14 +396,16 @@ fn volume_error(path: &Path, why: Failed) -> SessionError {
         return SessionError::Volume { path, why };
     };
     let holds = if nothing { bento_mkfs::find_signature(&mut file, bytes, &path) } else { None };
-    if holds.as_deref() == Some(bento_mkfs::BENTO) {
+    let is_ours = holds.as_deref() == Some(bento_mkfs::BENTO);
+    if is_ours && bytes < 2 * BLOCK_BYTES {
         return SessionError::CutShort { path, bytes };
     }
+    let holds = holds.filter(|_| !is_ours);
     // What is somebody else's by now is not searched for what it was.
     let copy = if holds.is_none() { bento_fsck::find_copy(&Searched::new(&file, bytes)) } else { None };
     match copy {
         Some((copy, _)) => SessionError::Lost { path, why, copy },
-        None if nothing => SessionError::NotBento { path, holds },
+        None if nothing && !is_ours => SessionError::NotBento { path, holds },
         None => SessionError::Volume { path, why },
     }
 }

@@ -84,8 +84,13 @@ fn mount_of(what: &Path) -> Result<Mounted, String> {
     let place = what.canonicalize().map_err(|error| format!("{}: {error}", quoted(what)))?;
     let mount = mount_table::at(&place).filter(|mount| mount.is_bento);
     if mount.is_none() && !place.is_dir() {
-        let mount = mount_table::of_source(&place);
-        return mount.ok_or_else(|| format!("{}: is not mounted", quoted(what)));
+        let mut mounts =
+            mount_table::all().into_iter().filter(|mount| mount.is_bento && mount.source == place);
+        let mount = mounts.next().ok_or_else(|| format!("{}: is not mounted", quoted(what)))?;
+        return match mounts.next() {
+            Some(_) => Err(format!("{}: is mounted in several places: name one of them", quoted(what))),
+            None => Ok(mount),
+        };
     }
     mount.ok_or_else(|| format!("{}: no Bento volume is mounted there", quoted(what)))
 }

@@ -221,7 +221,7 @@ impl Mount {
         }
     }
 
-    /// Frees what lies past the end of a file; the data lock is held exclusive.
+    /// Looks after what lies past the end of a file and must not show; the data lock is held exclusive.
     fn trim(&self, call: &mut UserCall, ino: InodeNo) -> Result<(), Errno> {
         while self.run(call, OpKind::SetAttr, |fs, call| fs.trim_past_end(call, ino))?.value {}
         Ok(())

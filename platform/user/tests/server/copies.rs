@@ -21,8 +21,11 @@ fn a_volume_that_lost_its_superblock_is_read_by_a_copy() {
     let image = File::options().read(true).write(true).open(place.image()).unwrap();
     let mut superblock = [0; 4096];
     image.read_exact_at(&mut superblock, 4096).unwrap();
-    superblock[60] ^= 1;
-    for damage in [superblock, [0; 4096]] {
+    let (mut damaged, mut unknown) = (superblock, superblock);
+    damaged[60] ^= 1;
+    // The last byte of the magic number; the others still say whose it was.
+    unknown[7] ^= 1;
+    for damage in [damaged, unknown, [0; 4096]] {
         image.write_all_at(&damage, 4096).unwrap();
         let checked = run(called("fsck.bento").arg("-n").arg(place.image())).said;
         let (_, copy) = checked.split_once("the superblock copy in block ").unwrap();
