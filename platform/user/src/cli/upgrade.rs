@@ -61,7 +61,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         handed_over_bytes: reply.handed_over,
     };
     if args.json {
-        return Ok(bento_console::print_json(&report)?);
+        // In one line: scripts look at it by themselves.
+        let text = serde_json::to_string(&report)?;
+        return Ok(bento_console::print(|to| writeln!(to, "{text}"))?);
     }
     let (pause, total) = (Duration::from_nanos(report.pause_ns), Duration::from_nanos(report.total_ns));
     Ok(bento_console::print(|to| {
