@@ -169,7 +169,8 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
             TAIL_KNOWN => return Ok(Tail::Known),
             TAIL_CUT if self.extent_from(ino, inode, ceil(inode.size))?.is_some() => Tail::Cut,
             TAIL_CUT => Tail::Known,
-            _ => self.look_past_end(ino, inode)?,
+            _ if self.data_past_end(ino, inode)?.is_some() => Tail::Leftovers,
+            _ => Tail::Known,
         };
         if tail == Tail::Known {
             self.platform().slot(ino, |slot| slot.tail = TAIL_KNOWN);
@@ -177,29 +178,22 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
         Ok(tail)
     }
 
-    /// Where an earlier attempt's look past the end got to.
-    fn look_from(&self, inode: &Inode) -> FileBlock {
+    /// The first data past the end.
+    fn data_past_end(&self, ino: InodeNo, inode: &Inode) -> Result<Option<Range<FileBlock>>, Stop> {
         let [kind, reached, size, ..] = self.platform().cursor();
-        let end = ceil(inode.size);
-        if kind == TAIL && size == inode.size { end.max(FileBlock(reached)) } else { end }
-    }
-
-    /// There is more to look at than one attempt may.
-    fn look_on(&self, inode: &Inode, from: FileBlock) -> Stop {
-        self.platform().set_cursor([TAIL, from.0, inode.size, 0, 0, 0, 0, 0]);
-        Wait::Again.into()
-    }
-
-    fn look_past_end(&self, ino: InodeNo, inode: &Inode) -> Result<Tail, Stop> {
-        let mut next = self.look_from(inode);
+        let mut next = ceil(inode.size);
+        if kind == TAIL && size == inode.size {
+            next = next.max(FileBlock(reached));
+        }
         for _ in 0..LOOK_PIECES {
             match self.extent_from(ino, inode, next)? {
                 Some(extent) if extent.unwritten => next = extent.end(),
-                Some(_) => return Ok(Tail::Leftovers),
-                None => return Ok(Tail::Known),
+                Some(extent) => return Ok(Some(extent.file.max(next)..extent.end())),
+                None => return Ok(None),
             }
         }
-        Err(self.look_on(inode, next))
+        self.platform().set_cursor([TAIL, next.0, inode.size, 0, 0, 0, 0, 0]);
+        Err(Wait::Again.into())
     }
 
     /// EBUSY if something past the end would become part of the file: [`Op::settle_tail_step`] comes first.
@@ -229,16 +223,9 @@ impl<P: Platform, V: Variant> Op<'_, '_, P, V> {
     /// Lets an extent of data past the end read as zeros; whether there may be more. Its blocks stay the file's: some of them
     /// had been reserved. One in a step: what an error undoes on a full disk is that one alone.
     fn reserve_leftovers_step(&mut self, at: Locked, inode: &mut Inode) -> Result<bool, Stop> {
-        let mut next = self.look_from(inode);
-        for _ in 0..LOOK_PIECES {
-            let Some(extent) = self.extent_from(at.no(), inode, next)? else { return Ok(false) };
-            if !extent.unwritten {
-                self.extent_convert(at, inode, extent.file.max(next)..extent.end(), Written::No)?;
-                return Ok(true);
-            }
-            next = extent.end();
-        }
-        Err(self.look_on(inode, next))
+        let Some(piece) = self.data_past_end(at.no(), inode)? else { return Ok(false) };
+        self.extent_convert(at, inode, piece, Written::No)?;
+        Ok(true)
     }
 
     /// How far the size may be raised now: not past bytes whose zeroing is under way.

@@ -6,6 +6,7 @@
 //! Default lists, which new files take over, are not served yet: to store one and not to apply it would grant what it
 //! forbids.
 use super::Bento;
+use super::data::SET_GID;
 use crate::containers::UserCall;
 use crate::fuse::abi;
 use crate::run::Mount;
@@ -17,7 +18,6 @@ pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
 /// What a list begins with: the version of its form, little-endian.
 const VERSION: [u8; 4] = [2, 0, 0, 0];
 const ENTRY: usize = 8;
-const SET_GID: u32 = 0o2000;
 /// A list is a value of one attribute, and those fit a block.
 const ROOM: usize = bento_api::BLOCK;
 

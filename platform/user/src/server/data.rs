@@ -7,7 +7,7 @@ use crate::run::{Mount, Privileges};
 use bento_api::{Allocate, Caller, InodeNo, OpKind, Seek, XattrName, XattrSet};
 
 const SET_UID: u32 = 0o4000;
-const SET_GID: u32 = 0o2000;
+pub(super) const SET_GID: u32 = 0o2000;
 const GROUP_EXECUTE: u32 = 0o010;
 const SEEK_DATA: u32 = 3;
 const SEEK_HOLE: u32 = 4;
