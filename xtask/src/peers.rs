@@ -27,17 +27,20 @@ pub enum System {
     Ext4Ordered,
     /// ext4 in the kernel, data=journal.
     Ext4Journal,
+    /// The kernel's own file system in memory: what system calls cost where no file system does any work.
+    Tmpfs,
 }
 
 impl System {
     /// Every system, in the order of the tables.
-    pub const ALL: [System; 6] = [
+    pub const ALL: [System; 7] = [
         System::BentoKernel,
         System::Bento,
         System::Ceiling,
         System::Fuse2fs,
         System::Ext4Ordered,
         System::Ext4Journal,
+        System::Tmpfs,
     ];
 
     /// Those that are measured against each other outside a guest.
@@ -45,8 +48,8 @@ impl System {
         [System::Bento, System::Ceiling, System::Fuse2fs, System::Ext4Ordered, System::Ext4Journal];
 
     /// Those that are measured against each other in one.
-    pub const IN_GUEST: [System; 4] =
-        [System::BentoKernel, System::Bento, System::Ext4Ordered, System::Ext4Journal];
+    pub const IN_GUEST: [System; 5] =
+        [System::BentoKernel, System::Bento, System::Ext4Ordered, System::Ext4Journal, System::Tmpfs];
 
     /// The name in tables and JSON.
     pub fn name(self) -> &'static str {
@@ -58,12 +61,13 @@ impl System {
             System::Fuse2fs => "fuse2fs",
             System::Ext4Ordered => "ext4-ordered",
             System::Ext4Journal => "ext4-journal",
+            System::Tmpfs => "tmpfs",
         }
     }
 
     /// Whether its content is gone when it is unmounted.
     fn is_volatile(self) -> bool {
-        self == System::Ceiling
+        matches!(self, System::Ceiling | System::Tmpfs)
     }
 }
 
@@ -90,6 +94,7 @@ pub fn programs(system: System) -> Result<Programs> {
             setup::need(&[setup::EXT4])?;
             Ok(Programs::Native)
         }
+        System::Tmpfs => Ok(Programs::Native),
     }
 }
 
@@ -208,23 +213,7 @@ impl<'a> Volume<'a> {
 
     /// Mounts the image.
     pub fn mount(&mut self) -> Result<()> {
-        let Some(mut command) = self.server_command() else {
-            let (kind, mode) = match self.system {
-                System::BentoKernel => ("bento", self.options.as_str()),
-                System::Ext4Journal => ("ext4", "data=journal"),
-                _ => ("ext4", ""),
-            };
-            let options: Vec<&str> = [if self.is_device { "" } else { "loop" }, mode]
-                .into_iter()
-                .filter(|option| !option.is_empty())
-                .collect();
-            let mut mount = Command::new("mount");
-            mount.args(["-t", kind]);
-            if !options.is_empty() {
-                mount.arg("-o").arg(options.join(","));
-            }
-            return setup::quiet(mount.arg(&self.image).arg(&self.dir));
-        };
+        let Some(mut command) = self.server_command() else { return self.mount_in_kernel() };
         let log = File::create(&self.log)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut server = command.spawn().with_context(|| format!("{command:?}"))?;
@@ -242,6 +231,26 @@ impl<'a> Volume<'a> {
         }
         self.server = Some(server);
         Ok(())
+    }
+
+    fn mount_in_kernel(&self) -> Result<()> {
+        let (kind, mode) = match self.system {
+            System::BentoKernel => ("bento", self.options.as_str()),
+            System::Ext4Journal => ("ext4", "data=journal"),
+            System::Tmpfs => ("tmpfs", ""),
+            _ => ("ext4", ""),
+        };
+        let on_image = !self.is_device && !self.system.is_volatile();
+        let options: Vec<&str> = [if on_image { "loop" } else { "" }, mode]
+            .into_iter()
+            .filter(|option| !option.is_empty())
+            .collect();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", kind]);
+        if !options.is_empty() {
+            mount.arg("-o").arg(options.join(","));
+        }
+        setup::quiet(mount.arg(&self.image).arg(&self.dir))
     }
 
     /// Unmounts, and waits until the server is gone: the image is complete from here on.
@@ -295,6 +304,7 @@ impl<'a> Volume<'a> {
                 setup::quiet(bento.command("fsck.bento").args(["-n", "-f"]).arg(&self.image))
             }
             Programs::Memfs(_) => Ok(()),
+            Programs::Native if self.system.is_volatile() => Ok(()),
             Programs::Native => setup::quiet(Command::new("e2fsck").args(["-n", "-f"]).arg(&self.image)),
         }
     }

@@ -299,7 +299,9 @@ impl Geometry {
 
 /// True for the groups that begin with a copy of the superblock: 1 and the powers of 3, 5 and 7.
 pub fn has_copy(group: GroupNo) -> bool {
-    copy_groups().take_while(|copy| *copy <= group).any(|copy| copy == group)
+    // Asked for every access to an inode: powers are few.
+    let powers = |base: u32| core::iter::successors(Some(1u32), move |power| power.checked_mul(base));
+    [3, 5, 7].into_iter().any(|base| powers(base).take_while(|power| *power <= group.0).any(|power| power == group.0))
 }
 
 /// The groups with a superblock copy, in ascending order.

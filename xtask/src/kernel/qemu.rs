@@ -73,7 +73,7 @@ pub fn boot(session: &mut Session<'_>, series: Option<Series>, cpus: u32) -> Res
     qemu.args(tying).args(["qemu-system-x86_64", "-machine", "pc"]);
     if options.instruction_clock {
         // An instruction that moves many bytes counts as one for each step: not in steps of a byte.
-        qemu.args(["-cpu", "max,-cx16,-erms,-fsrm"]);
+        qemu.args(["-cpu", "max,-cx16,-erms,-fsrm,-fsrs"]);
         // Idle time passes at once: a timer that waits for nothing else need not be waited for.
         qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]);
     } else {
