@@ -301,7 +301,9 @@ impl Geometry {
 pub fn has_copy(group: GroupNo) -> bool {
     // Asked for every access to an inode: powers are few.
     let powers = |base: u32| core::iter::successors(Some(1u32), move |power| power.checked_mul(base));
-    [3, 5, 7].into_iter().any(|base| powers(base).take_while(|power| *power <= group.0).any(|power| power == group.0))
+    [3, 5, 7]
+        .into_iter()
+        .any(|base| powers(base).take_while(|power| *power <= group.0).any(|power| power == group.0))
 }
 
 /// The groups with a superblock copy, in ascending order.
