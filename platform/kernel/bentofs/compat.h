@@ -3,6 +3,7 @@
 #ifndef BENTO_COMPAT_H
 #define BENTO_COMPAT_H
 
+#include <linux/bio.h>
 #include <linux/fs.h>
 #include <linux/fileattr.h>
 #include <linux/iomap.h>
@@ -155,13 +156,35 @@ static inline struct folio *bento_find_folio(struct address_space *mapping, pgof
 	return IS_ERR_OR_NULL(folio) ? NULL : folio;
 }
 
-/* The same, made if it is not there, locked, and stable if the device wants that. */
-static inline struct folio *bento_new_folio(struct address_space *mapping, pgoff_t index)
+/* The same, made if it is not there, of so many bytes at the most; locked, and stable if the device wants that. */
+static inline struct folio *bento_new_folio(struct address_space *mapping, pgoff_t index, size_t bytes)
 {
-	struct folio *folio = __filemap_get_folio(mapping, index, FGP_LOCK | FGP_WRITE | FGP_CREAT | FGP_STABLE,
+#if BENTO_SINCE(6, 6)
+	fgf_t flags = fgf_set_order(bytes);
+#else
+	int flags = 0;
+#endif
+	struct folio *folio = __filemap_get_folio(mapping, index, flags | FGP_LOCK | FGP_WRITE | FGP_CREAT | FGP_STABLE,
 						  mapping_gfp_mask(mapping));
 
 	return IS_ERR_OR_NULL(folio) ? NULL : folio;
+}
+
+/* Folios of several blocks, where their size can be limited. */
+#if BENTO_SINCE(6, 12)
+#define bento_allow_folios(mapping, order) mapping_set_folio_order_range(mapping, 0, order)
+#else
+#define bento_allow_folios(mapping, order)
+#endif
+
+/* Part of a folio for a request; whether there was room. */
+static inline bool bento_bio_add(struct bio *bio, struct folio *folio, size_t bytes, size_t offset)
+{
+#if BENTO_SINCE(6, 12)
+	return bio_add_folio(bio, folio, bytes, offset);
+#else
+	return bio_add_page(bio, folio_page(folio, 0), bytes, offset) == bytes;
+#endif
 }
 
 /* write(2) asks for pages, then for folios; and says for which file, then for which request. */
@@ -190,18 +213,5 @@ static inline ssize_t bento_perform_write(struct kiocb *iocb, struct iov_iter *f
 		iocb->ki_pos = at + written;
 	return written;
 }
-
-/* Reading a folio says nothing back since its errors are the bio's. */
-#if BENTO_SINCE(6, 17)
-static inline int bento_read_folio(struct folio *folio, const struct iomap_ops *ops)
-{
-	iomap_bio_read_folio(folio, ops);
-	return 0;
-}
-#define bento_readahead(control, ops) iomap_bio_readahead(control, ops)
-#else
-#define bento_read_folio(folio, ops) iomap_read_folio(folio, ops)
-#define bento_readahead(control, ops) iomap_readahead(control, ops)
-#endif
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page cache of regular files, in folios of one block: where its blocks are, reading, and write(2)'s copy into it.
+ * The page cache of regular files: where its blocks are, reading, and write(2)'s copy into it. A folio has one block or, on
+ * newer kernels, several, up to BK_FOLIO_ORDER.
  *
  * What lies past the end of a file is undefined on disk, and zero in the page cache: whoever reads a folio with the end in
  * it zeroes the rest before anybody sees it.
@@ -95,21 +96,25 @@ static void zero_past_end(struct inode *inode, struct folio *folio)
 {
 	loff_t size = i_size_read(inode), at = folio_pos(folio);
 
-	if (size < at + BENTO_BLOCK)
-		folio_zero_segment(folio, size > at ? size - at : 0, BENTO_BLOCK);
+	if (size < at + (loff_t)folio_size(folio))
+		folio_zero_segment(folio, size > at ? size - at : 0, folio_size(folio));
+}
+
+static void end_read(struct folio *folio, bool failed)
+{
+	if (!failed) {
+		zero_past_end(folio->mapping->host, folio);
+		folio_mark_uptodate(folio);
+	}
+	folio_unlock(folio);
 }
 
 static void was_read(struct bio *bio)
 {
 	struct folio_iter it;
 
-	bio_for_each_folio_all(it, bio) {
-		if (!bio->bi_status) {
-			zero_past_end(it.folio->mapping->host, it.folio);
-			folio_mark_uptodate(it.folio);
-		}
-		folio_unlock(it.folio);
-	}
+	bio_for_each_folio_all(it, bio)
+		end_read(it.folio, bio->bi_status);
 	bio_put(bio);
 }
 
@@ -128,44 +133,126 @@ static void send_reads(struct reading *r)
 	r->bio = NULL;
 }
 
-/* Reads a locked folio, and unlocks it in the end. `left` is how many may follow. */
+/* What lies at a block of a folio and behind it; past the end of the file nothing does. */
+static int piece_at(struct reading *r, u64 block, u64 count, struct bk_piece *at)
+{
+	u64 blocks = DIV_ROUND_UP(i_size_read(r->inode), BENTO_BLOCK);
+	int error;
+
+	if (block >= blocks) {
+		*at = (struct bk_piece){ .file = block, .blocks = count, .kind = BENTO_MAP_HOLE };
+		return 0;
+	}
+	if (!part_of(&r->piece, block, at)) {
+		error = bk_map(r->inode, block, count, &r->piece);
+		if (error)
+			return error;
+		*at = r->piece;
+	}
+	at->blocks = min(at->blocks, blocks - block);
+	return 0;
+}
+
+static sector_t sector_of(u64 block)
+{
+	return block << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
+}
+
+/* A folio whose blocks do not lie side by side, or not all on disk: a request of its own for each piece. */
+struct parts {
+	struct folio *folio;
+	atomic_t left;
+	bool failed;
+};
+
+static void part_done(struct parts *parts)
+{
+	if (!atomic_dec_and_test(&parts->left))
+		return;
+	end_read(parts->folio, READ_ONCE(parts->failed));
+	kfree(parts);
+}
+
+static void part_was_read(struct bio *bio)
+{
+	struct parts *parts = bio->bi_private;
+
+	if (bio->bi_status)
+		WRITE_ONCE(parts->failed, true);
+	bio_put(bio);
+	part_done(parts);
+}
+
+static int read_parts(struct reading *r, struct folio *folio)
+{
+	struct parts *parts = kmalloc(sizeof(*parts), GFP_NOFS | __GFP_NOFAIL);
+	u64 first = folio->index, end = first + folio_nr_pages(folio), block;
+	struct bk_piece at;
+	struct bio *bio;
+	int error = 0;
+
+	*parts = (struct parts){ .folio = folio, .left = ATOMIC_INIT(1) };
+	for (block = first; block < end && !error; block += at.blocks) {
+		size_t offset = (block - first) << BENTO_BLOCK_BITS;
+
+		error = piece_at(r, block, end - block, &at);
+		if (error) {
+			WRITE_ONCE(parts->failed, true);
+			break;
+		}
+		at.blocks = min(at.blocks, end - block);
+		if (at.kind != BENTO_MAP_DATA) {
+			folio_zero_range(folio, offset, at.blocks << BENTO_BLOCK_BITS);
+			continue;
+		}
+		bio = bio_alloc(r->inode->i_sb->s_bdev, 1, r->opf, GFP_NOFS);
+		bio->bi_iter.bi_sector = sector_of(at.block);
+		bio->bi_private = parts;
+		bio->bi_end_io = part_was_read;
+		bk_bio_add(bio, folio, at.blocks << BENTO_BLOCK_BITS, offset);
+		atomic_inc(&parts->left);
+		submit_bio(bio);
+	}
+	part_done(parts);
+	return error;
+}
+
+/* Reads a locked folio, and unlocks it in the end. `left` is how many blocks may follow. */
 static int read_one(struct reading *r, struct folio *folio, u32 left)
 {
-	struct page *page = folio_page(folio, 0);
-	struct inode *inode = r->inode;
+	u64 blocks = folio_nr_pages(folio);
 	struct bk_piece at;
-	sector_t sector;
+	int error = piece_at(r, folio->index, left, &at);
 
-	if (!part_of(&r->piece, folio->index, &at)) {
-		int error = bk_map(inode, folio->index, left, &r->piece);
-
-		if (error) {
-			folio_unlock(folio);
-			return error;
-		}
-		at = r->piece;
+	if (error) {
+		folio_unlock(folio);
+		return error;
 	}
-	if (at.kind != BENTO_MAP_DATA || folio_pos(folio) >= i_size_read(inode)) {
-		folio_zero_range(folio, 0, BENTO_BLOCK);
+	if (at.kind != BENTO_MAP_DATA && at.blocks >= blocks) {
+		folio_zero_range(folio, 0, folio_size(folio));
 		folio_mark_uptodate(folio);
 		folio_unlock(folio);
 		return 0;
 	}
-	sector = at.block << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
-	if (r->bio && bio_end_sector(r->bio) == sector && bio_add_page(r->bio, page, BENTO_BLOCK, 0) == BENTO_BLOCK)
+	if (at.blocks < blocks) {
+		send_reads(r);
+		return read_parts(r, folio);
+	}
+	if (r->bio && bio_end_sector(r->bio) == sector_of(at.block) &&
+	    bento_bio_add(r->bio, folio, folio_size(folio), 0))
 		return 0;
 	send_reads(r);
-	r->bio = bio_alloc(inode->i_sb->s_bdev, clamp_t(u32, left, 1, BIO_MAX_VECS), r->opf, GFP_NOFS);
-	r->bio->bi_iter.bi_sector = sector;
+	r->bio = bio_alloc(r->inode->i_sb->s_bdev, clamp_t(u32, left, 1, BIO_MAX_VECS), r->opf, GFP_NOFS);
+	r->bio->bi_iter.bi_sector = sector_of(at.block);
 	r->bio->bi_end_io = was_read;
-	__bio_add_page(r->bio, page, BENTO_BLOCK, 0);
+	bk_bio_add(r->bio, folio, folio_size(folio), 0);
 	return 0;
 }
 
 static int read_folio(struct file *file, struct folio *folio)
 {
 	struct reading r = { .inode = folio->mapping->host, .opf = REQ_OP_READ };
-	int error = read_one(&r, folio, 1);
+	int error = read_one(&r, folio, folio_nr_pages(folio));
 
 	send_reads(&r);
 	return error;
@@ -177,29 +264,51 @@ static void readahead(struct readahead_control *control)
 	u32 left = readahead_count(control);
 	struct folio *folio;
 
-	while ((folio = readahead_folio(control)))
-		read_one(&r, folio, left--);
+	while ((folio = readahead_folio(control))) {
+		u32 blocks = folio_nr_pages(folio);
+
+		read_one(&r, folio, left);
+		left -= blocks;
+	}
 	send_reads(&r);
+}
+
+static int read_now(struct inode *inode, struct folio *folio, size_t offset, const struct bk_piece *at)
+{
+	struct bio_vec vec;
+	struct bio bio;
+	int error;
+
+	bio_init(&bio, inode->i_sb->s_bdev, &vec, 1, REQ_OP_READ);
+	bio.bi_iter.bi_sector = sector_of(at->block);
+	bk_bio_add(&bio, folio, at->blocks << BENTO_BLOCK_BITS, offset);
+	error = submit_bio_wait(&bio);
+	bio_uninit(&bio);
+	return error;
 }
 
 /* Brings a locked folio's content in, and leaves it locked. */
 static int read_locked(struct inode *inode, struct folio *folio)
 {
-	struct bk_piece piece = { .kind = BENTO_MAP_HOLE };
-	int error = 0;
+	struct reading r = { .inode = inode, .opf = REQ_OP_READ };
+	u64 first = folio->index, end = first + folio_nr_pages(folio), block;
+	struct bk_piece at;
 
-	if (folio_pos(folio) < i_size_read(inode))
-		error = bk_map(inode, folio->index, 1, &piece);
-	if (error)
-		return error;
-	if (piece.kind == BENTO_MAP_DATA) {
-		error = bk_io(inode->i_sb->s_bdev, piece.block, folio_page(folio, 0), REQ_OP_READ);
+	for (block = first; block < end; block += at.blocks) {
+		size_t offset = (block - first) << BENTO_BLOCK_BITS;
+		int error = piece_at(&r, block, end - block, &at);
+
 		if (error)
 			return error;
-		zero_past_end(inode, folio);
-	} else {
-		folio_zero_range(folio, 0, BENTO_BLOCK);
+		at.blocks = min(at.blocks, end - block);
+		if (at.kind != BENTO_MAP_DATA)
+			folio_zero_range(folio, offset, at.blocks << BENTO_BLOCK_BITS);
+		else
+			error = read_now(inode, folio, offset, &at);
+		if (error)
+			return error;
 	}
+	zero_past_end(inode, folio);
 	folio_mark_uptodate(folio);
 	return 0;
 }
@@ -210,17 +319,23 @@ static int write_begin(bento_writer *writer, struct address_space *mapping, loff
 		       bento_data_page **page, void **data)
 {
 	struct inode *inode = mapping->host;
-	u64 block = pos >> BENTO_BLOCK_BITS;
-	u64 end = max_t(u64, block + 1, DIV_ROUND_UP(file_of(inode)->write_end, BENTO_BLOCK));
+	u64 block = pos >> BENTO_BLOCK_BITS, count = DIV_ROUND_UP(pos + length, BENTO_BLOCK) - block;
+	u64 end = DIV_ROUND_UP(file_of(inode)->write_end, BENTO_BLOCK);
+	s64 promised = bk_promise_write(inode, block, count, end);
 	struct folio *folio;
-	int error = bk_promise_write(inode, block, end);
+	loff_t folio_end;
+	int error = 0;
 
-	if (error)
-		return error;
-	folio = bento_new_folio(mapping, block);
+	if (promised < 0)
+		return promised;
+	folio = bento_new_folio(mapping, block, promised << BENTO_BLOCK_BITS);
 	if (!folio)
 		return -ENOMEM;
-	if (!folio_test_uptodate(folio) && length < BENTO_BLOCK)
+	folio_end = folio_pos(folio) + folio_size(folio);
+	/* It was there, and more of it would be written than there is space for: see write_buffered(). */
+	if (min_t(u64, block + count, folio_end >> BENTO_BLOCK_BITS) > block + promised)
+		error = -ENOSPC;
+	else if (!folio_test_uptodate(folio) && (pos > folio_pos(folio) || pos + length < folio_end))
 		error = read_locked(inode, folio);
 	if (error) {
 		folio_unlock(folio);
@@ -231,18 +346,36 @@ static int write_begin(bento_writer *writer, struct address_space *mapping, loff
 	return 0;
 }
 
+/* Makes blocks of a locked folio dirty. */
+void bk_dirty(struct inode *inode, struct folio *folio, u64 first, u64 count)
+{
+	if (folio_test_large(folio))
+		bk_note_dirty(file_of(inode), first, count, GFP_NOFS | __GFP_NOFAIL);
+	filemap_dirty_folio(inode->i_mapping, folio);
+}
+
+/* Somebody makes a folio dirty, and does not say which blocks of it. Also where nobody may sleep. */
+static bool dirty_folio(struct address_space *mapping, struct folio *folio)
+{
+	if (folio_test_large(folio) && bk_note_dirty(file_of(mapping->host), folio->index, folio_nr_pages(folio),
+						     GFP_ATOMIC | __GFP_NOWARN))
+		folio_set_checked(folio);
+	return filemap_dirty_folio(mapping, folio);
+}
+
 static int write_end(bento_writer *writer, struct address_space *mapping, loff_t pos, unsigned int length,
 		     unsigned int copied, bento_data_page *page, void *data)
 {
 	struct folio *folio = bento_folio_of(page);
 	struct inode *inode = mapping->host;
+	u64 block = pos >> BENTO_BLOCK_BITS;
 
-	/* A whole block was to come, and did not: nobody knows the rest. */
+	/* A whole folio was to come, and did not: nobody knows the rest. */
 	if (copied < length && !folio_test_uptodate(folio))
 		copied = 0;
 	if (copied) {
 		folio_mark_uptodate(folio);
-		folio_mark_dirty(folio);
+		bk_dirty(inode, folio, block, DIV_ROUND_UP(pos + copied, BENTO_BLOCK) - block);
 		if (pos + copied > i_size_read(inode))
 			i_size_write(inode, pos + copied);
 	}
@@ -269,14 +402,14 @@ int bk_zero_tail(struct inode *inode, loff_t from, loff_t to)
 	if (error)
 		return error;
 	if (piece.kind == BENTO_MAP_DATA || state != BK_NONE) {
-		folio = bento_new_folio(mapping, block);
+		folio = bento_new_folio(mapping, block, BENTO_BLOCK);
 		if (!folio)
 			return -ENOMEM;
 		if (!folio_test_uptodate(folio))
 			error = read_locked(inode, folio);
 		if (!error) {
 			folio_zero_segment(folio, offset_in_folio(folio, from), to - folio_pos(folio));
-			folio_mark_dirty(folio);
+			bk_dirty(inode, folio, block, 1);
 		}
 		folio_unlock(folio);
 		folio_put(folio);
@@ -290,6 +423,6 @@ const struct address_space_operations bk_file_aops = {
 	.write_begin = write_begin,
 	.write_end = write_end,
 	.writepages = bk_writepages,
-	.dirty_folio = filemap_dirty_folio,
+	.dirty_folio = dirty_folio,
 	.migrate_folio = filemap_migrate_folio,
 };

@@ -3,7 +3,8 @@
  * The data of regular files: the page cache, space that is promised to dirty blocks, and writing back.
  *
  * A dirty block waits (it has no blocks on disk, and one is promised), is to be converted (its blocks are unwritten), flies
- * (its placement is open), or has blocks of its own and no state here.
+ * (its placement is open), or has blocks of its own and no state here. Of a folio of several blocks, which the kernel makes
+ * since 6.12, it is noted which are dirty; one that stands for nobody knows how much of it is dirty as a whole.
  *
  * Locking: i_rwsem -> invalidate_lock -> folio lock | PG_writeback -> publishing -> credits. Nobody waits for the journal
  * or for space under a folio lock; PG_writeback is no lock that an entry, a commit or a checkpoint could wait for.
@@ -22,8 +23,10 @@ struct bk_call;
 
 /* Mappings that a file remembers. */
 #define BK_PIECES 4
-/* Folios of one flight: 1 MiB. */
+/* Blocks of one flight: 1 MiB. */
 #define BK_FLIGHT 256
+/* The largest folio, as an order of blocks: 256 KiB. One write through a mapping makes all of it dirty. */
+#define BK_FOLIO_ORDER 6
 
 /* A piece of a file that maps uniformly. */
 struct bk_piece {
@@ -40,7 +43,7 @@ struct bk_file {
 	u64 map_version;
 	struct bk_piece pieces[BK_PIECES];
 
-	/* The states of dirty blocks, sixteen to an entry. */
+	/* The states of dirty blocks, and which are dirty in larger folios, sixteen to an entry. */
 	struct xarray states;
 	/* Blocks that wait, that fly to new places, that will make the tree of extents grow; nodes promised for that. */
 	spinlock_t space_lock;
@@ -61,6 +64,12 @@ struct bk_file {
 	bool replaced;
 };
 
+/* Part of a folio, for a request that was made large enough. */
+static inline void bk_bio_add(struct bio *bio, struct folio *folio, size_t bytes, size_t offset)
+{
+	WARN_ON_ONCE(!bento_bio_add(bio, folio, bytes, offset));
+}
+
 /* What a mount keeps for the data of its files. */
 struct bk_data {
 	struct workqueue_struct *work;
@@ -80,7 +89,9 @@ struct bk_data {
 int bk_promise(struct inode *inode, u64 first, u64 count, enum bk_state_of_block kind);
 int bk_promise_open(struct inode *inode, u64 count);
 void bk_break_promise(struct inode *inode, u64 waiting, u64 growing);
-int bk_promise_write(struct inode *inode, u64 block, u64 end);
+s64 bk_promise_write(struct inode *inode, u64 block, u64 count, u64 end);
+int bk_note_dirty(struct bk_file *f, u64 first, u64 count, gfp_t gfp);
+u64 bk_take_dirty(struct bk_file *f, u64 first, u64 count);
 void bk_forget_states(struct inode *inode, u64 first, u64 end);
 void bk_release_unused(struct inode *inode, u64 first, u64 end);
 enum bk_state_of_block bk_state(struct bk_file *f, u64 block, u64 most, u64 *run);
@@ -91,6 +102,7 @@ u64 bk_pending_sectors(struct inode *inode);
 
 /* data.c */
 int bk_map(struct inode *inode, u64 first, u64 count, struct bk_piece *to);
+void bk_dirty(struct inode *inode, struct folio *folio, u64 first, u64 count);
 int bk_zero_tail(struct inode *inode, loff_t from, loff_t to);
 extern const struct address_space_operations bk_file_aops;
 

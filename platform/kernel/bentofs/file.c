@@ -191,6 +191,11 @@ static ssize_t write_buffered(struct kiocb *iocb, struct iov_iter *from)
 	}
 	f->write_end = first + iov_iter_count(from);
 	result = bento_perform_write(iocb, from);
+	if (result == -ENOSPC && first / BENTO_BLOCK != (f->write_end - 1) / BENTO_BLOCK) {
+		/* A larger folio was there that all of which could not be promised space: its first block may. */
+		iov_iter_truncate(from, round_up(first + 1, BENTO_BLOCK) - first);
+		result = bento_perform_write(iocb, from);
+	}
 	/* A larger step may have promised more than came. */
 	if (first + max_t(ssize_t, result, 0) < f->write_end)
 		bk_release_unused(inode, (first + max_t(ssize_t, result, 0)) >> BENTO_BLOCK_BITS,
@@ -252,12 +257,31 @@ static ssize_t write_iter(struct kiocb *iocb, struct iov_iter *from)
 
 /* mmap(2). */
 
+/* Promises space to all of a folio that lies in the file: the kernel may let all of it be written to. */
+static int promise_folio(struct inode *inode, u64 first, u64 count)
+{
+	s64 promised = bk_promise_write(inode, first, count, first + count);
+
+	if (promised < 0)
+		return promised;
+	return promised < count ? -ENOSPC : 0;
+}
+
+/* Blocks of a folio that lie in the file. */
+static u64 blocks_in_file(struct inode *inode, u64 first, u64 count)
+{
+	u64 blocks = DIV_ROUND_UP(i_size_read(inode), BENTO_BLOCK);
+
+	return first < blocks ? min(count, blocks - first) : 0;
+}
+
 static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct folio *folio = page_folio(vmf->page);
 	int error = check_alive(inode);
 	vm_fault_t result = VM_FAULT_LOCKED;
+	u64 first, count;
 
 	if (error)
 		return VM_FAULT_SIGBUS;
@@ -269,24 +293,28 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 	file_update_time(vmf->vma->vm_file);
 	/* Nothing is cut off or punched out between the promise and the lock. */
 	filemap_invalidate_lock_shared(inode->i_mapping);
-	error = bk_promise_write(inode, vmf->pgoff, vmf->pgoff + 1);
+	first = vmf->pgoff - folio_page_idx(folio, vmf->page);
+	count = blocks_in_file(inode, first, folio_nr_pages(folio));
+	error = promise_folio(inode, first, count);
 	if (error) {
 		result = error == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 		goto out;
 	}
 	folio_lock(folio);
-	if (folio->mapping != inode->i_mapping || folio_mkwrite_check_truncate(folio, inode) < 0) {
+	/* It may have been taken away, or become smaller; the file may have grown. */
+	if (folio->mapping != inode->i_mapping || folio_mkwrite_check_truncate(folio, inode) < 0 ||
+	    folio->index != first || blocks_in_file(inode, first, folio_nr_pages(folio)) != count) {
 		folio_unlock(folio);
 		result = VM_FAULT_NOPAGE;
 		goto out;
 	}
-	folio_mark_dirty(folio);
+	bk_dirty(inode, folio, first, count);
 	folio_wait_stable(folio);
 out:
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 	/* What was promised to a folio that is gone. */
-	if (result != VM_FAULT_LOCKED && !error)
-		bk_release_unused(inode, vmf->pgoff, vmf->pgoff + 1);
+	if (result != VM_FAULT_LOCKED)
+		bk_release_unused(inode, first, first + count);
 	sb_end_pagefault(inode->i_sb);
 	return result;
 }

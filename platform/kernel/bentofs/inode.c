@@ -279,6 +279,7 @@ static void begin(struct inode *inode, const struct bento_attr *attr, struct bk_
 		inode->i_op = &bk_file_iops;
 		inode->i_fop = &bk_file_fops;
 		inode->i_mapping->a_ops = &bk_file_aops;
+		bento_allow_folios(inode->i_mapping, BK_FOLIO_ORDER);
 		break;
 	case S_IFDIR:
 		inode->i_op = &bk_dir_iops;

@@ -11,11 +11,11 @@
 
 #include "internal.h"
 
-/* Blocks of one entry of the states. */
+/* Blocks of one entry of the states: two bits for what each is waiting for, one for whether a larger folio has it dirty. */
 #define WORD 16
-#define WAITING_BITS 0
-#define CONVERT_BITS 16
-#define FLYING_BITS 32
+#define LOW_BITS 0
+#define HIGH_BITS 16
+#define DIRTY_BITS 32
 #define EACH ((u64)0xffff)
 
 /* Blocks that a larger write is promised at once. */
@@ -30,34 +30,48 @@ static struct bk_file *file_of(struct inode *inode)
 	return &bk_inode_of(inode)->file;
 }
 
+/* Those of sixteen blocks that are in a state. */
+static u64 in_state(u64 word, enum bk_state_of_block state)
+{
+	u64 low = word >> LOW_BITS & EACH, high = word >> HIGH_BITS & EACH;
+
+	return (state & 1 ? low : ~low) & (state & 2 ? high : ~high) & EACH;
+}
+
+static u64 with_state(u64 word, u64 mask, enum bk_state_of_block to)
+{
+	word &= ~(mask << LOW_BITS | mask << HIGH_BITS);
+	return word | (to & 1 ? mask : 0) << LOW_BITS | (to & 2 ? mask : 0) << HIGH_BITS;
+}
+
+/* Where nobody else changed an entry meanwhile; else what it is now. Without memory: an error, and that only if `gfp` allows. */
+static void *replace(struct bk_file *f, u64 index, void *old, u64 word, gfp_t gfp)
+{
+	return xa_cmpxchg(&f->states, index, old, word ? xa_mk_value(word) : NULL, gfp);
+}
+
+static u64 word_of(void *entry)
+{
+	return entry ? xa_to_value(entry) : 0;
+}
+
 /* The states of sixteen blocks, after `mask` of them went over to something; answers what they were. */
 static u64 change(struct bk_file *f, u64 index, u64 mask, enum bk_state_of_block to)
 {
 	void *old = xa_load(&f->states, index);
 
 	for (;;) {
-		u64 before = old ? xa_to_value(old) : 0, all = mask << WAITING_BITS | mask << CONVERT_BITS | mask << FLYING_BITS;
-		u64 taken = (before >> WAITING_BITS | before >> CONVERT_BITS | before >> FLYING_BITS) & EACH;
-		u64 after = before;
+		u64 before = word_of(old), after;
 		void *seen;
 
-		switch (to) {
-		case BK_WAITING:
-			after |= (mask & ~taken) << WAITING_BITS;
-			break;
-		case BK_CONVERT:
-			after |= (mask & ~taken) << CONVERT_BITS;
-			break;
-		case BK_FLYING:
-			after = (before & ~all) | mask << FLYING_BITS;
-			break;
-		case BK_NONE:
-			after &= ~all;
-			break;
-		}
+		/* What is promised is promised once. */
+		if (to == BK_WAITING || to == BK_CONVERT)
+			after = with_state(before, mask & in_state(before, BK_NONE), to);
+		else
+			after = with_state(before, mask, to);
 		if (after == before)
 			return before;
-		seen = xa_cmpxchg(&f->states, index, old, after ? xa_mk_value(after) : NULL, GFP_NOFS | __GFP_NOFAIL);
+		seen = replace(f, index, old, after, GFP_NOFS | __GFP_NOFAIL);
 		if (seen == old)
 			return before;
 		old = seen;
@@ -79,7 +93,7 @@ static u64 mark(struct bk_file *f, u64 first, u64 count, enum bk_state_of_block 
 	for (index = first / WORD; index * WORD < end; index++) {
 		u64 mask = mask_of(index, first, end), before = change(f, index, mask, kind);
 
-		marked += hweight64(mask & ~(before >> WAITING_BITS | before >> CONVERT_BITS | before >> FLYING_BITS));
+		marked += hweight64(mask & in_state(before, BK_NONE));
 	}
 	return marked;
 }
@@ -94,8 +108,8 @@ void bk_take_off(struct inode *inode, u64 first, u64 count, u64 *waiting, u64 *c
 	for (index = first / WORD; index * WORD < end; index++) {
 		u64 mask = mask_of(index, first, end), before = change(f, index, mask, BK_FLYING);
 
-		*waiting += hweight64(before >> WAITING_BITS & mask);
-		*convert += hweight64(before >> CONVERT_BITS & mask);
+		*waiting += hweight64(mask & in_state(before, BK_WAITING));
+		*convert += hweight64(mask & in_state(before, BK_CONVERT));
 	}
 }
 
@@ -107,13 +121,82 @@ void bk_land(struct bk_file *f, u64 first, u64 count)
 		change(f, index, mask_of(index, first, end), BK_NONE);
 }
 
+/*
+ * Notes which blocks of a larger folio are dirty: the folio itself knows only that something in it is. An error only if
+ * `gfp` allows it.
+ */
+int bk_note_dirty(struct bk_file *f, u64 first, u64 count, gfp_t gfp)
+{
+	u64 index, end = first + count;
+
+	for (index = first / WORD; index * WORD < end; index++) {
+		u64 mask = mask_of(index, first, end) << DIRTY_BITS;
+		void *old = xa_load(&f->states, index);
+
+		for (;;) {
+			void *seen = replace(f, index, old, word_of(old) | mask, gfp);
+
+			if (xa_is_err(seen))
+				return xa_err(seen);
+			if (seen == old)
+				break;
+			old = seen;
+		}
+	}
+	return 0;
+}
+
+/* Notes no more what was noted of some blocks; what that was. */
+static u64 take_dirty(struct bk_file *f, u64 index, u64 mask)
+{
+	void *old = xa_load(&f->states, index);
+
+	for (;;) {
+		u64 before = word_of(old), dirty = before & mask << DIRTY_BITS;
+		void *seen;
+
+		if (!dirty)
+			return 0;
+		seen = replace(f, index, old, before & ~dirty, GFP_NOFS | __GFP_NOFAIL);
+		if (seen == old)
+			return dirty >> DIRTY_BITS;
+		old = seen;
+	}
+}
+
+/* Which blocks of a larger folio are noted as dirty, 64 at the most, as bits; they are noted no more. */
+u64 bk_take_dirty(struct bk_file *f, u64 first, u64 count)
+{
+	u64 index, end = first + count, dirty = 0;
+
+	BUILD_BUG_ON(BK_FOLIO_ORDER > 6);
+	if (xa_empty(&f->states))
+		return 0;
+	for (index = first / WORD; index * WORD < end; index++) {
+		u64 word = take_dirty(f, index, mask_of(index, first, end));
+
+		dirty |= index * WORD < first ? word >> (first - index * WORD) : word << (index * WORD - first);
+	}
+	return dirty;
+}
+
+static bool is_noted_dirty(struct bk_file *f, u64 block)
+{
+	return word_of(xa_load(&f->states, block / WORD)) >> (DIRTY_BITS + block % WORD) & 1;
+}
+
+static void forget_dirty(struct bk_file *f, u64 first, u64 end)
+{
+	unsigned long index;
+	void *entry;
+
+	xa_for_each_range(&f->states, index, entry, first / WORD, (end - 1) / WORD)
+		take_dirty(f, index, mask_of(index, first, end));
+}
+
 static enum bk_state_of_block state_in(u64 word, u64 bit)
 {
-	if (word >> (WAITING_BITS + bit) & 1)
-		return BK_WAITING;
-	if (word >> (CONVERT_BITS + bit) & 1)
-		return BK_CONVERT;
-	return word >> (FLYING_BITS + bit) & 1 ? BK_FLYING : BK_NONE;
+	return (word >> (LOW_BITS + bit) & 1) | (word >> (HIGH_BITS + bit) & 1) << 1;
 }
 
 /* The state of a block, and how many from there, `most` at the most, are in the same. */
@@ -122,7 +205,7 @@ enum bk_state_of_block bk_state(struct bk_file *f, u64 block, u64 most, u64 *run
 	unsigned long index = block / WORD;
 	void *entry = xa_load(&f->states, index);
 	u64 at, end = block + most;
-	enum bk_state_of_block state = entry ? state_in(xa_to_value(entry), block % WORD) : BK_NONE;
+	enum bk_state_of_block state = state_in(word_of(entry), block % WORD);
 
 	for (at = block + 1; at < end; at++) {
 		if (at % WORD == 0) {
@@ -138,7 +221,7 @@ enum bk_state_of_block bk_state(struct bk_file *f, u64 block, u64 most, u64 *run
 				at = (u64)index * WORD;
 			}
 		}
-		if ((entry ? state_in(xa_to_value(entry), at % WORD) : BK_NONE) != state)
+		if (state_in(word_of(entry), at % WORD) != state)
 			break;
 	}
 	*run = at - block;
@@ -240,9 +323,10 @@ void bk_forget_states(struct inode *inode, u64 first, u64 end)
 	xa_for_each_range(&f->states, index, entry, first / WORD, (end - 1) / WORD) {
 		u64 mask = mask_of(index, first, end), before = change(f, index, mask, BK_NONE);
 
-		waiting += hweight64(before >> WAITING_BITS & mask);
-		convert += hweight64(before >> CONVERT_BITS & mask);
+		waiting += hweight64(mask & in_state(before, BK_WAITING));
+		convert += hweight64(mask & in_state(before, BK_CONVERT));
 	}
+	forget_dirty(f, first, end);
 	if (waiting || convert)
 		bk_break_promise(inode, waiting, waiting + convert);
 }
@@ -268,7 +352,9 @@ void bk_release_unused(struct inode *inode, u64 first, u64 end)
 		}
 		folio = bento_find_folio(inode->i_mapping, at);
 		if (folio) {
-			used = folio_test_dirty(folio) || folio_test_writeback(folio);
+			used = folio_test_large(folio) && !folio_test_checked(folio) ? is_noted_dirty(file_of(inode), at) :
+										       folio_test_dirty(folio);
+			used = used || folio_test_writeback(folio);
 			folio_put(folio);
 		}
 		if (!used)
@@ -286,42 +372,65 @@ void bk_write_back(struct bento_mount *m)
 	wait_event_timeout(m->completed, !atomic_read(&m->data.flying), HZ);
 }
 
-static int promise_once(struct inode *inode, u64 block, u64 end)
+static int promise_once(struct inode *inode, u64 block, u64 count, u64 end, u64 *run)
 {
 	struct bk_file *f = file_of(inode);
 	enum bk_state_of_block kind;
 	struct bk_piece piece;
-	u64 run;
 	int error;
 
-	if (bk_state(f, block, 1, &run) != BK_NONE)
+	if (bk_state(f, block, count, run) != BK_NONE)
 		return 0;
 	error = bk_map(inode, block, end - block, &piece);
-	if (error || piece.kind == BENTO_MAP_DATA)
+	if (error)
 		return error;
+	*run = min3(piece.blocks, end - block, (u64)AHEAD);
+	if (piece.kind == BENTO_MAP_DATA)
+		return 0;
 	kind = piece.kind == BENTO_MAP_HOLE ? BK_WAITING : BK_CONVERT;
-	run = min3(piece.blocks, end - block, (u64)AHEAD);
-	error = bk_promise(inode, block, run, kind);
-	if (error == -ENOSPC && run > 1)
+	error = bk_promise(inode, block, *run, kind);
+	if (error == -ENOSPC && *run > 1) {
+		*run = 1;
 		error = bk_promise(inode, block, 1, kind);
+	}
 	return error;
 }
 
-/* Promises space to a block that is about to be made dirty, and to some behind it. Not under a folio lock. */
-int bk_promise_write(struct inode *inode, u64 block, u64 end)
+/* Promises space to some blocks at least; how many, or an error. */
+static s64 promise_some(struct inode *inode, u64 block, u64 count, u64 end)
 {
 	struct bento_mount *m = bk_mount_of(inode);
 	u32 tried = 0;
+	u64 run;
 
 	for (;;) {
-		int error = promise_once(inode, block, end);
+		int error = promise_once(inode, block, count, end, &run);
 
-		if (error != -ENOSPC)
-			return error;
-		error = bk_find_space(m, true, &tried);
+		if (!error)
+			return run;
+		if (error == -ENOSPC)
+			error = bk_find_space(m, true, &tried);
 		if (error)
 			return error;
 	}
+}
+
+/*
+ * Promises space to blocks that are about to be made dirty: to how many of them, or an error if there is none for the first.
+ * Where a write goes on, up to `end`, some behind them may get it too. Not under a folio lock.
+ */
+s64 bk_promise_write(struct inode *inode, u64 block, u64 count, u64 end)
+{
+	u64 done = 0;
+
+	while (done < count) {
+		s64 some = promise_some(inode, block + done, count - done, max(end, block + count));
+
+		if (some < 0)
+			return done ?: some;
+		done += some;
+	}
+	return min(done, count);
 }
 
 u64 bk_pending_sectors(struct inode *inode)

@@ -2,8 +2,8 @@
 /*
  * Writing back: place, write, publish.
  *
- * A flight is a handful of folios that are written together. Each is locked, made clean, put under writeback and unlocked;
- * then blocks are chosen for those that have none, large bios go out, and when all have come back the placements become
+ * A flight is a handful of blocks that are written together, with all that are dirty of each of their folios. Each folio is
+ * locked, made clean, put under writeback and unlocked; then blocks on disk are chosen for those that have none, large bios go out, and when all have come back the placements become
  * part of the file, in process context: of who writes back if he waits anyway (fsync), else of a worker. Only then does
  * writeback of the folios end, so that whoever waited for it finds the blocks.
  *
@@ -36,6 +36,12 @@ struct placed {
 	u32 count;
 };
 
+/* A dirty block, in a folio under writeback. */
+struct dirty {
+	struct folio *folio;
+	u64 block;
+};
+
 struct flight {
 	struct list_head link;
 	struct inode *inode;
@@ -49,7 +55,8 @@ struct flight {
 	u32 count, placed_count;
 	struct bento_placement placement;
 	struct placed placed[BK_FLIGHT];
-	struct folio *folios[BK_FLIGHT];
+	/* Those of one folio behind each other. */
+	struct dirty blocks[BK_FLIGHT];
 	/* Those whose data has nowhere to go. They stay under writeback, which keeps the inode. */
 	DECLARE_BITMAP(lost, BK_FLIGHT);
 };
@@ -78,14 +85,23 @@ static void hold_size(struct inode *inode, u64 at)
 	spin_unlock(&node->slot_lock);
 }
 
+static bool covers(struct folio *folio, u64 block)
+{
+	return block - folio->index < folio_nr_pages(folio);
+}
+
+/* Whether a block is written when a flight is: it is in it, or it is clean, and would be in it if it were not. */
 static bool has_block(struct flight *flight, u64 block)
 {
+	bool has = false;
 	u32 at;
 
-	for (at = 0; flight && at < flight->count; at++)
-		if (flight->folios[at]->index == block && !test_bit(at, flight->lost))
-			return true;
-	return false;
+	for (at = 0; flight && at < flight->count; at++) {
+		if (flight->blocks[at].block == block)
+			return !test_bit(at, flight->lost);
+		has = has || covers(flight->blocks[at].folio, block);
+	}
+	return has;
 }
 
 /* Whether a flight has the block in which the file ends on disk; nobody waits for an end between blocks. */
@@ -172,7 +188,7 @@ static int publish_all(struct flight *flight)
 
 	for (at = 0; at < flight->count; at++)
 		if (!test_bit(at, flight->lost))
-			last = max_t(u64, last, flight->folios[at]->index + 1);
+			last = max_t(u64, last, flight->blocks[at].block + 1);
 	reached = min_t(loff_t, last << BENTO_BLOCK_BITS, size);
 	if (!error && end_is_written(inode, flight)) {
 		hold_size(inode, U64_MAX);
@@ -209,13 +225,14 @@ static int publish_all(struct flight *flight)
 static void end_flight(struct flight *flight, int error)
 {
 	struct bento_mount *m = bk_mount_of(flight->inode);
-	struct folio *last = flight->folios[flight->count - 1];
+	struct folio *last = flight->blocks[flight->count - 1].folio;
 	u32 at;
 
 	if (error)
 		mapping_set_error(flight->inode->i_mapping, error);
-	for (at = 0; at + 1 < flight->count; at++)
-		folio_end_writeback(flight->folios[at]);
+	for (at = 0; flight->blocks[at].folio != last; at++)
+		if (flight->blocks[at].folio != flight->blocks[at + 1].folio)
+			folio_end_writeback(flight->blocks[at].folio);
 	mempool_free(flight, m->data.flights);
 	if (atomic_dec_and_test(&m->data.flying))
 		bk_completed(m);
@@ -293,20 +310,23 @@ static void written(struct bio *bio)
 	drop(flight);
 }
 
-/* Sends folios to adjacent blocks. */
+/* Sends blocks to adjacent ones on disk. */
 static void send(struct writer *w, struct flight *flight, u32 at, u32 count, u64 block)
 {
 	struct bento_mount *m = bk_mount_of(w->inode);
 
 	while (count) {
-		u32 now = min_t(u32, count, BIO_MAX_VECS), page;
+		u32 now = min_t(u32, count, BIO_MAX_VECS), each;
 		struct bio *bio = bio_alloc(m->bdev, now, REQ_OP_WRITE | wbc_to_write_flags(w->wbc), GFP_NOFS);
 
 		bio->bi_iter.bi_sector = block << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
 		bio->bi_private = flight;
 		bio->bi_end_io = written;
-		for (page = 0; page < now; page++)
-			__bio_add_page(bio, folio_page(flight->folios[at + page], 0), BENTO_BLOCK, 0);
+		for (each = at; each < at + now; each++) {
+			struct dirty *dirty = &flight->blocks[each];
+
+			bk_bio_add(bio, dirty->folio, BENTO_BLOCK, (dirty->block - dirty->folio->index) << BENTO_BLOCK_BITS);
+		}
 		atomic_inc(&flight->left);
 		submit_bio(bio);
 		at += now;
@@ -320,14 +340,14 @@ static void lose(struct flight *flight, u32 at, u32 count, int error)
 {
 	struct inode *inode = flight->inode;
 	bool waits = bk_awaits_takeover(bk_mount_of(inode));
-	u64 first = flight->folios[at]->index;
+	u64 first = flight->blocks[at].block;
 
 	mapping_set_error(inode->i_mapping, error);
 	if (!waits)
 		bk_forget_states(inode, first, first + count);
 	bitmap_set(flight->lost, at, count);
-	for (; waits && count; count--)
-		filemap_dirty_folio(inode->i_mapping, flight->folios[at++]);
+	for (; waits && count; count--, at++)
+		bk_dirty(inode, flight->blocks[at].folio, flight->blocks[at].block, 1);
 }
 
 static void send_placed(struct writer *w, struct flight *flight, u32 at, u64 first)
@@ -350,7 +370,7 @@ static int place_run(struct writer *w, struct flight *flight, struct bk_call *c,
 	struct inode *inode = w->inode;
 	struct bk_file *f = file_of(inode);
 	struct bento_mount *m = bk_mount_of(inode);
-	u64 first = flight->folios[at]->index, waiting, convert;
+	u64 first = flight->blocks[at].block, waiting, convert;
 	struct placed *placed = &flight->placed[flight->placed_count];
 	int error;
 
@@ -379,11 +399,11 @@ static int place_run(struct writer *w, struct flight *flight, struct bk_call *c,
 	return p->blocks;
 }
 
-/* Sends off what lies at the start of a run of adjacent folios; how many folios that were. */
+/* Sends off what lies at the start of a run of adjacent blocks; how many blocks that were. */
 static u32 send_some(struct writer *w, struct flight *flight, struct bk_call *c, u32 at, u32 count)
 {
 	struct inode *inode = w->inode;
-	u64 first = flight->folios[at]->index, run;
+	u64 first = flight->blocks[at].block, run;
 	enum bk_state_of_block state = bk_state(file_of(inode), first, count, &run);
 	struct bk_piece piece;
 	int done, attempts;
@@ -424,7 +444,7 @@ static void land_first(struct writer *w)
 	land(flight);
 }
 
-/* Every folio may need a placement of its own. Ours that fly are landed before others are waited for. */
+/* Every block may need a placement of its own. Ours that fly are landed before others are waited for. */
 static void take_room(struct writer *w, u32 placements)
 {
 	struct bento_mount *m = bk_mount_of(w->inode);
@@ -461,7 +481,7 @@ static void take_off(struct writer *w)
 	while (at < flight->count) {
 		u32 run = 1;
 
-		while (at + run < flight->count && flight->folios[at + run]->index == flight->folios[at]->index + run)
+		while (at + run < flight->count && flight->blocks[at + run].block == flight->blocks[at].block + run)
 			run++;
 		if (READ_ONCE(m->down) || READ_ONCE(m->panicked)) {
 			lose(flight, at, run, -EIO);
@@ -520,7 +540,7 @@ static struct flight *new_flight(struct writer *w)
  */
 static bool take(struct bk_file *f, struct folio *folio)
 {
-	bool behind = folio->index >= READ_ONCE(f->disk_size) >> BENTO_BLOCK_BITS, taken;
+	bool behind = folio_next_index(folio) > READ_ONCE(f->disk_size) >> BENTO_BLOCK_BITS, taken;
 
 	if (!folio_test_dirty(folio))
 		return false;
@@ -538,6 +558,39 @@ static bool take(struct bk_file *f, struct folio *folio)
 	return taken;
 }
 
+/* The dirty blocks of a folio that was just taken go into the flight that is being filled. */
+static void fill_blocks(struct writer *w, struct folio *folio, loff_t size)
+{
+	struct flight *flight = w->filling;
+	u64 first = folio->index, count = folio_nr_pages(folio), end = DIV_ROUND_UP(size, BENTO_BLOCK), at;
+	u64 dirty = bk_take_dirty(file_of(w->inode), first, count);
+	u32 before = flight->count;
+	loff_t last;
+
+	/* Of a folio of one block nobody notes anything; who could not note it said so. */
+	if (!dirty || folio_test_checked(folio))
+		dirty = U64_MAX;
+	folio_clear_checked(folio);
+	for (at = 0; at < min(count, end - first); at++)
+		if (dirty >> at & 1)
+			flight->blocks[flight->count++] = (struct dirty){ .folio = folio, .block = first + at };
+	w->wbc->nr_to_write -= flight->count - before;
+	if (flight->count == before) {
+		/* What is dirty of it lies past the end. */
+		folio_end_writeback(folio);
+		return;
+	}
+	last = (flight->blocks[flight->count - 1].block + 1) << BENTO_BLOCK_BITS;
+	flight->size = max(flight->size, min(last, size));
+}
+
+static void send_full(struct writer *w)
+{
+	take_off(w);
+	if (w->flying_count >= IN_THE_AIR)
+		land_first(w);
+}
+
 /* Puts a folio into the flight that is being filled. */
 static void fill(struct writer *w, struct folio *folio)
 {
@@ -545,6 +598,9 @@ static void fill(struct writer *w, struct folio *folio)
 	struct bk_file *f = file_of(w->inode);
 	loff_t at = folio_pos(folio), size, landed;
 
+	/* Before it is locked it may become smaller, but not larger. */
+	if (w->filling && w->filling->count + folio_nr_pages(folio) > BK_FLIGHT)
+		send_full(w);
 	if (!w->filling)
 		w->filling = new_flight(w);
 	if (!folio_trylock(folio)) {
@@ -559,24 +615,19 @@ static void fill(struct writer *w, struct folio *folio)
 	}
 	size = i_size_read(w->inode);
 	landed = READ_ONCE(f->end_landed);
-	if (landed >> BENTO_BLOCK_BITS == folio->index)
+	if (covers(folio, landed >> BENTO_BLOCK_BITS))
 		cmpxchg64(&f->end_landed, landed, 0);
 	/* What lies past the end is on its way out. */
 	if (folio->mapping != mapping || folio_test_writeback(folio) || at >= size || !take(f, folio)) {
 		folio_unlock(folio);
 		return;
 	}
-	if (at + BENTO_BLOCK > size)
-		folio_zero_segment(folio, size - at, BENTO_BLOCK);
+	if (at + (loff_t)folio_size(folio) > size)
+		folio_zero_segment(folio, size - at, folio_size(folio));
+	fill_blocks(w, folio, size);
 	folio_unlock(folio);
-	w->filling->size = max(w->filling->size, min_t(loff_t, at + BENTO_BLOCK, size));
-	w->filling->folios[w->filling->count++] = folio;
-	w->wbc->nr_to_write--;
-	if (w->filling->count < BK_FLIGHT)
-		return;
-	take_off(w);
-	if (w->flying_count >= IN_THE_AIR)
-		land_first(w);
+	if (w->filling->count == BK_FLIGHT)
+		send_full(w);
 }
 
 int bk_writepages(struct address_space *mapping, struct writeback_control *wbc)
@@ -613,7 +664,7 @@ int bk_writepages(struct address_space *mapping, struct writeback_control *wbc)
 			fill(&w, batch.folios[at]);
 			if (wbc->nr_to_write <= 0 && !w.waits) {
 				enough = true;
-				index = batch.folios[at]->index + 1;
+				index = folio_next_index(batch.folios[at]);
 			}
 		}
 		folio_batch_release(&batch);
