@@ -220,9 +220,10 @@ fn model_long() -> Result<Command> {
     Ok(command)
 }
 
-/// What emulation can do within a share of CI's time: mounts, upgrades there and back, and every system call.
+/// What emulation can do within a share of CI's time: mounts, upgrades there and back, every system call, and the data path, since
+/// user-mode Linux has no large folios.
 fn own_suite(kernel: &str) -> Result<Command> {
-    own(&["kernel-suite", "--on", kernel, "--only", "mounts,upgrade,suite"])
+    own(&["kernel-suite", "--on", kernel, "--only", "data,folios,mounts,upgrade,suite"])
 }
 
 /// A stage that is another command of this program.

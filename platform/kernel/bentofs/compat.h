@@ -170,8 +170,8 @@ static inline struct folio *bento_new_folio(struct address_space *mapping, pgoff
 	return IS_ERR_OR_NULL(folio) ? NULL : folio;
 }
 
-/* Folios of several blocks, where their size can be limited. */
-#if BENTO_SINCE(6, 12)
+/* Folios of several blocks, where their size can be limited: not where the kernel itself makes larger ones of small ones. */
+#if BENTO_SINCE(6, 12) && !IS_ENABLED(CONFIG_READ_ONLY_THP_FOR_FS)
 #define bento_allow_folios(mapping, order) mapping_set_folio_order_range(mapping, 0, order)
 #else
 #define bento_allow_folios(mapping, order)

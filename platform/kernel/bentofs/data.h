@@ -112,11 +112,12 @@ int bk_publish_data(struct bk_call *c, struct inode *inode, u32 id, loff_t size,
 void bk_abandon(struct bk_call *c, struct inode *inode, u32 id, u64 blocks, u64 growing);
 int bk_trim_past_end(struct bk_call *c, struct inode *inode);
 int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size);
+void bk_hold_size(struct inode *inode, u64 at);
+bool bk_has_pending(struct inode *inode);
+int bk_raise_pending(struct inode *inode);
 
 /* writeback.c */
 int bk_writepages(struct address_space *mapping, struct writeback_control *wbc);
-bool bk_has_pending(struct inode *inode);
-int bk_raise_pending(struct inode *inode);
 int bk_data_init(struct bento_mount *m);
 void bk_data_destroy(struct bento_mount *m);
 

@@ -516,8 +516,11 @@ static long allocate_range(struct file *file, u32 how, loff_t first, loff_t end)
 	filemap_invalidate_lock(mapping);
 	if (how != HOW_RESERVE && how != HOW_RESERVE_KEEP_SIZE)
 		error = clear_range(inode, first, end);
-	/* Nothing of the range waits or flies when blocks are reserved for it: that is for who has the data. */
-	if (!error && how != HOW_PUNCH)
+	/*
+	 * Nothing of the range waits or flies when blocks are reserved for it: that is for who has the data. Nor is anything of a
+	 * folio that lies in it in part on its way to blocks that are given away.
+	 */
+	if (!error)
 		error = filemap_write_and_wait_range(mapping, round_down(first, BENTO_BLOCK),
 						     round_up(end, BENTO_BLOCK) - 1);
 	if (!error)

@@ -169,7 +169,7 @@ u64 bk_take_dirty(struct bk_file *f, u64 first, u64 count)
 {
 	u64 index, end = first + count, dirty = 0;
 
-	BUILD_BUG_ON(BK_FOLIO_ORDER > 6);
+	BUILD_BUG_ON(BK_FOLIO_ORDER > 6 || 1 << BK_FOLIO_ORDER > BK_FLIGHT);
 	if (xa_empty(&f->states))
 		return 0;
 	for (index = first / WORD; index * WORD < end; index++) {

@@ -143,3 +143,50 @@ int bk_raise_size(struct bk_call *c, struct inode *inode, loff_t size)
 		learn(inode, &c->rust.reply.attr);
 	return error;
 }
+
+/* Until further notice the size on disk does not pass `at`, whatever is published; U64_MAX: it may. */
+void bk_hold_size(struct inode *inode, u64 at)
+{
+	struct bk_node *node = bk_inode_of(inode)->node;
+
+	spin_lock(&node->slot_lock);
+	node->slot.zero_from = at;
+	spin_unlock(&node->slot_lock);
+}
+
+/* Whether something was published that the size on disk does not reach yet. */
+bool bk_has_pending(struct inode *inode)
+{
+	struct bk_file *f = file_of(inode);
+
+	return min(READ_ONCE(f->pending_size), i_size_read(inode)) > READ_ONCE(f->disk_size);
+}
+
+/* Raises the size to what was published while it could not rise: what kept it from that is written first. */
+int bk_raise_pending(struct inode *inode)
+{
+	struct bk_file *f = file_of(inode);
+
+	for (;;) {
+		loff_t end = READ_ONCE(f->disk_size);
+		struct bk_call *c;
+		int error;
+
+		if (!bk_has_pending(inode))
+			return 0;
+		error = filemap_write_and_wait_range(inode->i_mapping, round_down(end, BENTO_BLOCK),
+						     end | (BENTO_BLOCK - 1));
+		if (error)
+			return error;
+		mutex_lock(&f->publishing);
+		if (f->disk_size == end) {
+			c = bk_call_for(inode);
+			bk_hold_size(inode, U64_MAX);
+			error = bk_raise_size(c, inode, min(f->pending_size, i_size_read(inode)));
+			bk_call_put(c);
+		}
+		mutex_unlock(&f->publishing);
+		if (error)
+			return error;
+	}
+}

@@ -76,53 +76,50 @@ static struct bk_file *file_of(struct inode *inode)
 	return &bk_inode_of(inode)->file;
 }
 
-static void hold_size(struct inode *inode, u64 at)
-{
-	struct bk_node *node = bk_inode_of(inode)->node;
-
-	spin_lock(&node->slot_lock);
-	node->slot.zero_from = at;
-	spin_unlock(&node->slot_lock);
-}
-
 static bool covers(struct folio *folio, u64 block)
 {
 	return block - folio->index < folio_nr_pages(folio);
 }
 
-/* Whether a block is written when a flight is: it is in it, or it is clean, and would be in it if it were not. */
-static bool has_block(struct flight *flight, u64 block)
+/* What a flight has of a block: nothing, its folio, in which it was clean, or its content, which may be lost. */
+enum has { HAS_NOTHING, HAS_FOLIO, HAS_LOST, HAS_CONTENT };
+
+static enum has what_of(struct flight *flight, u64 block)
 {
-	bool has = false;
+	enum has has = HAS_NOTHING;
 	u32 at;
 
 	for (at = 0; flight && at < flight->count; at++) {
 		if (flight->blocks[at].block == block)
-			return !test_bit(at, flight->lost);
-		has = has || covers(flight->blocks[at].folio, block);
+			return test_bit(at, flight->lost) ? HAS_LOST : HAS_CONTENT;
+		if (covers(flight->blocks[at].folio, block))
+			has = HAS_FOLIO;
 	}
 	return has;
 }
 
-/* Whether a flight has the block in which the file ends on disk; nobody waits for an end between blocks. */
+/* Whether others wait for a flight because it has the block in which the file ends; nobody waits for an end between blocks. */
 static bool has_end(struct flight *flight, loff_t end)
 {
-	return end & (BENTO_BLOCK - 1) && has_block(flight, end >> BENTO_BLOCK_BITS);
+	enum has has = end & (BENTO_BLOCK - 1) ? what_of(flight, end >> BENTO_BLOCK_BITS) : HAS_NOTHING;
+
+	return has == HAS_FOLIO || has == HAS_CONTENT;
 }
 
 /*
  * Whether the size on disk may pass its old end: whoever raises the size in memory zeroes from there, or writes over it, in
  * the page cache; until that is on disk, what lies behind the end there is undefined. Where it may not, the block is dirty, or
- * in a flight that is not published: the flight that has it raises the size to what was published meanwhile.
+ * in a flight that is not published: the flight that has its folio raises the size to what was published meanwhile.
  */
 static bool end_is_written(struct inode *inode, struct flight *flight)
 {
 	struct bk_file *f = file_of(inode);
 	loff_t end = f->disk_size;
+	enum has has = what_of(flight, end >> BENTO_BLOCK_BITS);
 	struct folio *folio;
 	bool written;
 
-	if (!(end & (BENTO_BLOCK - 1)) || has_end(flight, end))
+	if (!(end & (BENTO_BLOCK - 1)) || has == HAS_CONTENT)
 		return true;
 	folio = bento_find_folio(inode->i_mapping, end >> BENTO_BLOCK_BITS);
 	if (!folio)
@@ -133,46 +130,9 @@ static bool end_is_written(struct inode *inode, struct flight *flight)
 	written = written && !atomic_read(&f->taking);
 	smp_rmb();
 	/* A flight is published before its folios are told. */
-	written = written && (!folio_test_writeback(folio) || READ_ONCE(f->end_landed) == end);
+	written = written && (!folio_test_writeback(folio) || has == HAS_FOLIO || READ_ONCE(f->end_landed) == end);
 	folio_put(folio);
 	return written;
-}
-
-/* Whether something was published that the size on disk does not reach yet. */
-bool bk_has_pending(struct inode *inode)
-{
-	struct bk_file *f = file_of(inode);
-
-	return min(READ_ONCE(f->pending_size), i_size_read(inode)) > READ_ONCE(f->disk_size);
-}
-
-/* Raises the size to what was published while it could not rise: what kept it from that is written first. */
-int bk_raise_pending(struct inode *inode)
-{
-	struct bk_file *f = file_of(inode);
-
-	for (;;) {
-		loff_t end = READ_ONCE(f->disk_size);
-		struct bk_call *c;
-		int error;
-
-		if (!bk_has_pending(inode))
-			return 0;
-		error = filemap_write_and_wait_range(inode->i_mapping, round_down(end, BENTO_BLOCK),
-						     end | (BENTO_BLOCK - 1));
-		if (error)
-			return error;
-		mutex_lock(&f->publishing);
-		if (f->disk_size == end) {
-			c = bk_call_for(inode);
-			hold_size(inode, U64_MAX);
-			error = bk_raise_size(c, inode, min(f->pending_size, i_size_read(inode)));
-			bk_call_put(c);
-		}
-		mutex_unlock(&f->publishing);
-		if (error)
-			return error;
-	}
 }
 
 /* What a flight's data may become, once it is written; `publishing` is held. */
@@ -191,10 +151,10 @@ static int publish_all(struct flight *flight)
 			last = max_t(u64, last, flight->blocks[at].block + 1);
 	reached = min_t(loff_t, last << BENTO_BLOCK_BITS, size);
 	if (!error && end_is_written(inode, flight)) {
-		hold_size(inode, U64_MAX);
+		bk_hold_size(inode, U64_MAX);
 		reached = max(reached, min(f->pending_size, i_size_read(inode)));
 	} else if (!error) {
-		hold_size(inode, f->disk_size);
+		bk_hold_size(inode, f->disk_size);
 		f->pending_size = max(f->pending_size, reached);
 		reached = 0;
 		/* sync(2) and eviction look after it, if nobody does before. */
@@ -210,7 +170,7 @@ static int publish_all(struct flight *flight)
 		bk_land(f, placed->first, placed->count);
 	}
 	/* Nobody else raises the size by accident: whoever does has looked after the end himself. */
-	hold_size(inode, U64_MAX);
+	bk_hold_size(inode, U64_MAX);
 	if (!error && reached > f->disk_size) {
 		f->pending_size = max(f->pending_size, reached);
 		error = bk_raise_size(c, inode, reached);
@@ -399,6 +359,16 @@ static int place_run(struct writer *w, struct flight *flight, struct bk_call *c,
 	return p->blocks;
 }
 
+/* A folio that was made dirty as a whole, or was part of such a one, may have blocks that nobody wrote to. */
+static bool is_zero(const struct dirty *dirty)
+{
+	void *data = kmap_local_folio(dirty->folio, (dirty->block - dirty->folio->index) << BENTO_BLOCK_BITS);
+	bool zero = !memchr_inv(data, 0, BENTO_BLOCK);
+
+	kunmap_local(data);
+	return zero;
+}
+
 /* Sends off what lies at the start of a run of adjacent blocks; how many blocks that were. */
 static u32 send_some(struct writer *w, struct flight *flight, struct bk_call *c, u32 at, u32 count)
 {
@@ -420,6 +390,9 @@ static u32 send_some(struct writer *w, struct flight *flight, struct bk_call *c,
 				send(w, flight, at, run, piece.block);
 				return run;
 			}
+			/* Nobody was promised space for it, and it reads as zeros already. */
+			if (state == BK_NONE && is_zero(&flight->blocks[at]))
+				return 1;
 		}
 		done = place_run(w, flight, c, at, run, state);
 		if (done > 0) {

@@ -27,7 +27,7 @@ struct Mix {
     configuration: &'static str,
 }
 
-/// Every operation, mmap included; then only aligned ones; then often the whole way to the disk.
+/// Every operation, mmap included; then only aligned ones; then those that leave large folios of the page cache dirty in part.
 const MIXES: &[Mix] = &[
     Mix {
         name: "everything",
@@ -39,6 +39,12 @@ const MIXES: &[Mix] = &[
         name: "large and aligned",
         configuration: "flen = 4194304\n[opsize]\nmax = 524288\nmin = 4096\nalign = 4096\n[weights]\n\
              mapread = 1.0\nmapwrite = 1.0\nread = 5.0\nwrite = 10.0\ntruncate = 2.0\npunch_hole = 4.0\n",
+    },
+    Mix {
+        name: "small pieces of a large file",
+        configuration: "flen = 4194304\n[opsize]\nmax = 16384\n[weights]\nclose_open = 1.0\ninvalidate = 3.0\n\
+             mapread = 5.0\nmapwrite = 5.0\nread = 10.0\nwrite = 10.0\ntruncate = 0.5\nfsync = 0.5\n\
+             fdatasync = 0.5\nposix_fallocate = 1.0\npunch_hole = 4.0\n",
     },
 ];
 
@@ -53,7 +59,7 @@ pub fn run(options: &Options, tool: &Path, field: &mut Field) -> Result<Counts> 
     for (number, mix) in MIXES.iter().enumerate() {
         let config = field.place.join(format!("fsx{number}.toml"));
         fs::write(&config, mix.configuration)?;
-        // The second mix moves eight times the bytes an operation.
+        // The others move eight times the bytes an operation.
         let operations = if number == 0 { options.operations } else { options.operations / 8 };
         for seed in options.first_seed..options.first_seed + options.seeds {
             let label = format!("fsx, {}, seed {seed}, {operations} operations", mix.name);
