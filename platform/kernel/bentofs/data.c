@@ -192,7 +192,7 @@ static int read_parts(struct reading *r, struct folio *folio)
 	int error = 0;
 
 	*parts = (struct parts){ .folio = folio, .left = ATOMIC_INIT(1) };
-	for (block = first; block < end && !error; block += at.blocks) {
+	for (block = first; block < end; block += at.blocks) {
 		size_t offset = (block - first) << BENTO_BLOCK_BITS;
 
 		error = piece_at(r, block, end - block, &at);
@@ -346,9 +346,16 @@ static int write_begin(bento_writer *writer, struct address_space *mapping, loff
 	return 0;
 }
 
-/* Makes blocks of a locked folio dirty. */
+/*
+ * Makes blocks of a locked folio dirty. A device may be writing to others, which were noted when it was allowed to, and may have
+ * been written since; when it is done, whoever asked it to says nothing if the folio is dirty.
+ */
 void bk_dirty(struct inode *inode, struct folio *folio, u64 first, u64 count)
 {
+	if (folio_test_large(folio) && folio_maybe_dma_pinned(folio)) {
+		first = folio->index;
+		count = folio_nr_pages(folio);
+	}
 	if (folio_test_large(folio))
 		bk_note_dirty(file_of(inode), first, count, GFP_NOFS | __GFP_NOFAIL);
 	filemap_dirty_folio(inode->i_mapping, folio);
@@ -357,9 +364,11 @@ void bk_dirty(struct inode *inode, struct folio *folio, u64 first, u64 count)
 /* Somebody makes a folio dirty, and does not say which blocks of it. Also where nobody may sleep. */
 static bool dirty_folio(struct address_space *mapping, struct folio *folio)
 {
-	if (folio_test_large(folio) && bk_note_dirty(file_of(mapping->host), folio->index, folio_nr_pages(folio),
-						     GFP_ATOMIC | __GFP_NOWARN))
-		folio_set_checked(folio);
+	struct bk_file *f = file_of(mapping->host);
+
+	if (folio_test_large(folio) &&
+	    bk_note_dirty(f, folio->index, folio_nr_pages(folio), GFP_ATOMIC | __GFP_NOWARN))
+		WRITE_ONCE(f->unnoted, true);
 	return filemap_dirty_folio(mapping, folio);
 }
 

@@ -45,6 +45,8 @@ struct bk_file {
 
 	/* The states of dirty blocks, and which are dirty in larger folios, sixteen to an entry. */
 	struct xarray states;
+	/* There was no memory to note what is dirty of some large folio. */
+	bool unnoted;
 	/* Blocks that wait, that fly to new places, that will make the tree of extents grow; nodes promised for that. */
 	spinlock_t space_lock;
 	u64 waiting, flying, growing, tree, tree_lent;
@@ -93,6 +95,7 @@ s64 bk_promise_write(struct inode *inode, u64 block, u64 count, u64 end);
 int bk_note_dirty(struct bk_file *f, u64 first, u64 count, gfp_t gfp);
 u64 bk_take_dirty(struct bk_file *f, u64 first, u64 count);
 void bk_forget_states(struct inode *inode, u64 first, u64 end);
+void bk_forget_range(struct inode *inode, u64 first, u64 end);
 void bk_release_unused(struct inode *inode, u64 first, u64 end);
 enum bk_state_of_block bk_state(struct bk_file *f, u64 block, u64 most, u64 *run);
 void bk_take_off(struct inode *inode, u64 first, u64 count, u64 *waiting, u64 *convert);

@@ -43,7 +43,7 @@ void bk_file_evict(struct inode *inode)
 	struct bk_file *f = file_of(inode);
 
 	if (!xa_empty(&f->states))
-		bk_forget_states(inode, 0, U64_MAX);
+		bk_forget_range(inode, 0, U64_MAX);
 	bk_break_promise(inode, 0, f->growing);
 	WARN_ONCE(f->waiting || f->flying || f->growing || f->tree, "BENTO-fs: inode %llu leaves %llu %llu %llu %llu",
 		  (u64)inode->i_ino, f->waiting, f->flying, f->growing, f->tree);
@@ -192,9 +192,12 @@ static ssize_t write_buffered(struct kiocb *iocb, struct iov_iter *from)
 	f->write_end = first + iov_iter_count(from);
 	result = bento_perform_write(iocb, from);
 	if (result == -ENOSPC && first / BENTO_BLOCK != (f->write_end - 1) / BENTO_BLOCK) {
-		/* A larger folio was there that all of which could not be promised space: its first block may. */
+		size_t whole = iov_iter_count(from);
+
+		/* A folio was there that wants more space than there is: one block may do with what is left. */
 		iov_iter_truncate(from, round_up(first + 1, BENTO_BLOCK) - first);
 		result = bento_perform_write(iocb, from);
+		iov_iter_reexpand(from, whole - max_t(ssize_t, result, 0));
 	}
 	/* A larger step may have promised more than came. */
 	if (first + max_t(ssize_t, result, 0) < f->write_end)
@@ -301,9 +304,10 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 		goto out;
 	}
 	folio_lock(folio);
-	/* It may have been taken away, or become smaller; the file may have grown. */
+	/* It may have been taken away, or become smaller; the file may have grown, or end before what is written to. */
 	if (folio->mapping != inode->i_mapping || folio_mkwrite_check_truncate(folio, inode) < 0 ||
-	    folio->index != first || blocks_in_file(inode, first, folio_nr_pages(folio)) != count) {
+	    folio->index != first || blocks_in_file(inode, first, folio_nr_pages(folio)) != count ||
+	    vmf->pgoff - first >= count) {
 		folio_unlock(folio);
 		result = VM_FAULT_NOPAGE;
 		goto out;
@@ -312,9 +316,11 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 	folio_wait_stable(folio);
 out:
 	filemap_invalidate_unlock_shared(inode->i_mapping);
-	/* What was promised to a folio that is gone. */
-	if (result != VM_FAULT_LOCKED)
+	/* What was promised for nothing. Who writes meanwhile has promises of his own; then these wait for the next who writes. */
+	if (result != VM_FAULT_LOCKED && inode_trylock(inode)) {
 		bk_release_unused(inode, first, first + count);
+		inode_unlock(inode);
+	}
 	sb_end_pagefault(inode->i_sb);
 	return result;
 }
@@ -419,7 +425,7 @@ int bk_truncate(struct inode *inode, loff_t size)
 	filemap_invalidate_lock(mapping);
 	truncate_setsize(inode, size);
 	if (size < old)
-		bk_forget_states(inode, DIV_ROUND_UP(size, BENTO_BLOCK), U64_MAX);
+		bk_forget_range(inode, DIV_ROUND_UP(size, BENTO_BLOCK), U64_MAX);
 	error = set_size(inode, size);
 	if (error && size > old)
 		i_size_write(inode, old);
@@ -447,7 +453,7 @@ static int clear_range(struct inode *inode, loff_t first, loff_t end)
 	if (error || whole >= whole_end)
 		return error;
 	truncate_pagecache_range(inode, whole, whole_end - 1);
-	bk_forget_states(inode, whole >> BENTO_BLOCK_BITS, whole_end >> BENTO_BLOCK_BITS);
+	bk_forget_range(inode, whole >> BENTO_BLOCK_BITS, whole_end >> BENTO_BLOCK_BITS);
 	return 0;
 }
 

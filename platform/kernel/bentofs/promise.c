@@ -312,7 +312,9 @@ int bk_promise_open(struct inode *inode, u64 count)
 	return take_for(inode, count, count);
 }
 
-/* Ends the states of a range whose folios are clean or gone. */
+/*
+ * Ends the states of a range that is not to get blocks. What is noted as dirty stays so: somebody may be making it dirty.
+ */
 void bk_forget_states(struct inode *inode, u64 first, u64 end)
 {
 	struct bk_file *f = file_of(inode);
@@ -326,12 +328,27 @@ void bk_forget_states(struct inode *inode, u64 first, u64 end)
 		waiting += hweight64(mask & in_state(before, BK_WAITING));
 		convert += hweight64(mask & in_state(before, BK_CONVERT));
 	}
-	forget_dirty(f, first, end);
 	if (waiting || convert)
 		bk_break_promise(inode, waiting, waiting + convert);
 }
 
-/* Takes promises back from blocks that nobody made dirty: a write came to less than it was to. */
+/* A range is gone from the page cache, or reads as zeros there: nothing of it is dirty. Nobody makes it so meanwhile. */
+void bk_forget_range(struct inode *inode, u64 first, u64 end)
+{
+	bk_forget_states(inode, first, end);
+	forget_dirty(file_of(inode), first, end);
+}
+
+static bool is_dirty(struct bk_file *f, struct folio *folio, u64 block)
+{
+	if (folio_test_writeback(folio))
+		return true;
+	if (folio_test_large(folio) && !READ_ONCE(f->unnoted))
+		return is_noted_dirty(f, block);
+	return folio_test_dirty(folio);
+}
+
+/* Takes promises back from blocks that nobody made dirty: a write came to less than it was to. Under i_rwsem. */
 void bk_release_unused(struct inode *inode, u64 first, u64 end)
 {
 	u64 at;
@@ -352,9 +369,7 @@ void bk_release_unused(struct inode *inode, u64 first, u64 end)
 		}
 		folio = bento_find_folio(inode->i_mapping, at);
 		if (folio) {
-			used = folio_test_large(folio) && !folio_test_checked(folio) ? is_noted_dirty(file_of(inode), at) :
-										       folio_test_dirty(folio);
-			used = used || folio_test_writeback(folio);
+			used = is_dirty(file_of(inode), folio, at);
 			folio_put(folio);
 		}
 		if (!used)

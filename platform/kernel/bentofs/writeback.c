@@ -3,9 +3,10 @@
  * Writing back: place, write, publish.
  *
  * A flight is a handful of blocks that are written together, with all that are dirty of each of their folios. Each folio is
- * locked, made clean, put under writeback and unlocked; then blocks on disk are chosen for those that have none, large bios go out, and when all have come back the placements become
- * part of the file, in process context: of who writes back if he waits anyway (fsync), else of a worker. Only then does
- * writeback of the folios end, so that whoever waited for it finds the blocks.
+ * locked, made clean, put under writeback and unlocked; then blocks on disk are chosen for those that have none, large bios
+ * go out, and when all have come back the placements become part of the file, in process context: of who writes back if he
+ * waits anyway (fsync), else of a worker. Only then does writeback of the folios end, so that whoever waited for it finds
+ * the blocks.
  *
  * # Locking
  * While a flight is being filled, its folios are under writeback and not on their way: nobody who does that waits for
@@ -531,19 +532,19 @@ static bool take(struct bk_file *f, struct folio *folio)
 	return taken;
 }
 
-/* The dirty blocks of a folio that was just taken go into the flight that is being filled. */
+/* The dirty blocks of a folio that was just taken, and begins within the file, go into the flight that is being filled. */
 static void fill_blocks(struct writer *w, struct folio *folio, loff_t size)
 {
 	struct flight *flight = w->filling;
 	u64 first = folio->index, count = folio_nr_pages(folio), end = DIV_ROUND_UP(size, BENTO_BLOCK), at;
-	u64 dirty = bk_take_dirty(file_of(w->inode), first, count);
+	struct bk_file *f = file_of(w->inode);
+	u64 dirty = bk_take_dirty(f, first, count);
 	u32 before = flight->count;
 	loff_t last;
 
-	/* Of a folio of one block nobody notes anything; who could not note it said so. */
-	if (!dirty || folio_test_checked(folio))
+	/* Nobody notes anything of a folio of one block; a larger one may be what is left of one that was split. */
+	if (!dirty || READ_ONCE(f->unnoted))
 		dirty = U64_MAX;
-	folio_clear_checked(folio);
 	for (at = 0; at < min(count, end - first); at++)
 		if (dirty >> at & 1)
 			flight->blocks[flight->count++] = (struct dirty){ .folio = folio, .block = first + at };
