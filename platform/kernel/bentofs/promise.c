@@ -7,6 +7,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/writeback.h>
 
 #include "internal.h"
@@ -378,13 +379,29 @@ void bk_release_unused(struct inode *inode, u64 first, u64 end)
 	filemap_invalidate_unlock(inode->i_mapping);
 }
 
-/* Writes what others have dirty: then what the growth of their trees was promised, and did not need, comes back. */
+/* Seconds in which nothing lands, and in all, that somebody waits for others' data. */
+#define STALLED 5
+#define ENOUGH 60
+
+/*
+ * Writes what others have dirty: then what the growth of their trees was promised, and did not need, comes back. Waits while
+ * less and less of it flies: a device may be slow.
+ */
 void bk_write_back(struct bento_mount *m)
 {
+	int flying = INT_MAX, seconds, stalled = 0;
+
 	if (!atomic64_read(&m->data.promised))
 		return;
 	try_to_writeback_inodes_sb(m->sb, WB_REASON_FS_FREE_SPACE);
-	wait_event_timeout(m->completed, !atomic_read(&m->data.flying), HZ);
+	for (seconds = 0; seconds < ENOUGH && stalled < STALLED && !fatal_signal_pending(current); seconds++) {
+		int now = atomic_read(&m->data.flying);
+
+		stalled = now < flying ? 0 : stalled + 1;
+		flying = now;
+		if (wait_event_timeout(m->completed, !atomic_read(&m->data.flying), HZ))
+			break;
+	}
 }
 
 static int promise_once(struct inode *inode, u64 block, u64 count, u64 end, u64 *run)
