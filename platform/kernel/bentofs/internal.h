@@ -377,6 +377,10 @@ static inline bool bk_awaits_takeover(struct bento_mount *m)
 long bento_guard(void **sp, const void *fn, const void *fs, void *call, void *third);
 void bento_escape(void **sp, long value);
 
+/* crc.c */
+void bk_crc_init(void);
+void bk_crc_exit(void);
+
 /* services.c */
 void bk_boot_id(u8 to[16]);
 void bk_panic_add(struct bk_call *c);

@@ -109,12 +109,19 @@ void bk_boot_id(u8 to[16])
 
 static int __init bentofs_init(void)
 {
-	return bk_super_init();
+	int error;
+
+	bk_crc_init();
+	error = bk_super_init();
+	if (error)
+		bk_crc_exit();
+	return error;
 }
 
 static void __exit bentofs_exit(void)
 {
 	bk_super_exit();
+	bk_crc_exit();
 }
 
 module_init(bentofs_init);

@@ -9,6 +9,7 @@
 //! entry. So nothing here owns anything, and nothing here needs a `Drop`.
 #![no_std]
 
+mod crc;
 mod disk;
 pub mod fault;
 mod panic;
@@ -16,6 +17,7 @@ mod platform;
 mod register;
 mod thunks;
 
+pub use crc::prefer_kernels_crc;
 pub use platform::KCall;
 pub use register::registration;
 
@@ -28,6 +30,7 @@ macro_rules! module {
         /// What the module registers.
         #[unsafe(no_mangle)]
         pub extern "C" fn bento_rust_registration() -> *const $crate::Registered {
+            $crate::prefer_kernels_crc();
             &REGISTRATION
         }
 

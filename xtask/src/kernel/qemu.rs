@@ -15,6 +15,8 @@ use std::process::{Command, Stdio};
 const DRIVERS: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
+    "crc32_pclmul",
+    "crc32c_intel",
     "loop",
     "null_blk",
     "brd",
@@ -39,6 +41,9 @@ report() {
 fail() { echo "$1" >/dev/ttyS0; report 97; poweroff -f; }
 "#;
 
+/// Modules that are loaded at once: disks, and checksums that udev finds a processor for.
+const LOADED: &[&str] = &["virtio_pci", "virtio_blk", "crc32_pclmul", "crc32c_intel"];
+
 /// What `/out` may hold.
 const OUT_SIZE: u64 = 1 << 30;
 
@@ -58,8 +63,7 @@ pub fn boot(session: &mut Session<'_>, series: Option<Series>, cpus: u32) -> Res
             (linux.dir.join("arch/x86/boot/bzImage"), Vec::new())
         }
     };
-    let boot =
-        Boot { drivers: &["virtio_pci", "virtio_blk"], terminal: "/dev/ttyS0", functions: FUNCTIONS.into() };
+    let boot = Boot { drivers: LOADED, terminal: "/dev/ttyS0", functions: FUNCTIONS.into() };
     let initrd = session.write_archive(&boot, &drivers)?;
     let disks = session.disks()?;
     for disk in &disks {

@@ -42,6 +42,10 @@ pub const OPS: &[&str] = &[
 functions! {
     /// Writes a line to the kernel's log.
     fn bento_print(level: u32, text: *const u8, bytes: usize) -> ();
+    /// Whether the kernel computes CRC-32 faster than tables do.
+    fn bento_has_crc() -> bool;
+    /// CRC-32 without the inversions at both ends.
+    fn bento_crc(crc: u32, bytes: *const u8, count: usize) -> u32;
     /// A panic begins; false if it began inside another one, whose message is not to be formatted again.
     fn bento_panicking() -> bool;
     /// Ends the entry that panicked. It returns to nobody, but objtool must not know.
