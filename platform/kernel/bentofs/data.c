@@ -96,7 +96,7 @@ static void zero_past_end(struct inode *inode, struct folio *folio)
 {
 	loff_t size = i_size_read(inode), at = folio_pos(folio);
 
-	if (size < at + (loff_t)folio_size(folio))
+	if (size <= at || size - at < folio_size(folio))
 		folio_zero_segment(folio, size > at ? size - at : 0, folio_size(folio));
 }
 
@@ -136,7 +136,7 @@ static void send_reads(struct reading *r)
 /* What lies at a block of a folio and behind it; past the end of the file nothing does. */
 static int piece_at(struct reading *r, u64 block, u64 count, struct bk_piece *at)
 {
-	u64 blocks = DIV_ROUND_UP(i_size_read(r->inode), BENTO_BLOCK);
+	u64 blocks = bk_blocks(i_size_read(r->inode));
 	int error;
 
 	if (block >= blocks) {
@@ -319,11 +319,9 @@ static int write_begin(bento_writer *writer, struct address_space *mapping, loff
 		       bento_data_page **page, void **data)
 {
 	struct inode *inode = mapping->host;
-	u64 block = pos >> BENTO_BLOCK_BITS, count = DIV_ROUND_UP(pos + length, BENTO_BLOCK) - block;
-	u64 end = DIV_ROUND_UP(file_of(inode)->write_end, BENTO_BLOCK);
-	s64 promised = bk_promise_write(inode, block, count, end);
+	u64 block = pos >> BENTO_BLOCK_BITS, end = (u64)pos + length, count = bk_blocks(end) - block, folio_end;
+	s64 promised = bk_promise_write(inode, block, count, bk_blocks(file_of(inode)->write_end));
 	struct folio *folio;
-	loff_t folio_end;
 	int error = 0;
 
 	if (promised < 0)
@@ -331,11 +329,11 @@ static int write_begin(bento_writer *writer, struct address_space *mapping, loff
 	folio = bento_new_folio(mapping, block, promised << BENTO_BLOCK_BITS);
 	if (!folio)
 		return -ENOMEM;
-	folio_end = folio_pos(folio) + folio_size(folio);
+	folio_end = (u64)folio_pos(folio) + folio_size(folio);
 	/* It was there, and more of it would be written than there is space for: see write_buffered(). */
 	if (min_t(u64, block + count, folio_end >> BENTO_BLOCK_BITS) > block + promised)
 		error = -ENOSPC;
-	else if (!folio_test_uptodate(folio) && (pos > folio_pos(folio) || pos + length < folio_end))
+	else if (!folio_test_uptodate(folio) && (pos > folio_pos(folio) || end < folio_end))
 		error = read_locked(inode, folio);
 	if (error) {
 		folio_unlock(folio);
@@ -384,7 +382,7 @@ static int write_end(bento_writer *writer, struct address_space *mapping, loff_t
 		copied = 0;
 	if (copied) {
 		folio_mark_uptodate(folio);
-		bk_dirty(inode, folio, block, DIV_ROUND_UP(pos + copied, BENTO_BLOCK) - block);
+		bk_dirty(inode, folio, block, bk_blocks((u64)pos + copied) - block);
 		if (pos + copied > i_size_read(inode))
 			i_size_write(inode, pos + copied);
 	}

@@ -66,6 +66,12 @@ struct bk_file {
 	bool replaced;
 };
 
+/* Blocks that so many bytes take. A file may end at the last byte that a signed number counts. */
+static inline u64 bk_blocks(u64 bytes)
+{
+	return (bytes + BENTO_BLOCK - 1) >> BENTO_BLOCK_BITS;
+}
+
 /* Part of a folio, for a request that was made large enough. */
 static inline void bk_bio_add(struct bio *bio, struct folio *folio, size_t bytes, size_t offset)
 {

@@ -202,7 +202,7 @@ static ssize_t write_buffered(struct kiocb *iocb, struct iov_iter *from)
 	/* A larger step may have promised more than came. */
 	if (first + max_t(ssize_t, result, 0) < f->write_end)
 		bk_release_unused(inode, (first + max_t(ssize_t, result, 0)) >> BENTO_BLOCK_BITS,
-				  DIV_ROUND_UP(f->write_end, BENTO_BLOCK));
+				  bk_blocks(f->write_end));
 	f->write_end = 0;
 out:
 	inode_unlock(inode);
@@ -273,7 +273,7 @@ static int promise_folio(struct inode *inode, u64 first, u64 count)
 /* Blocks of a folio that lie in the file. */
 static u64 blocks_in_file(struct inode *inode, u64 first, u64 count)
 {
-	u64 blocks = DIV_ROUND_UP(i_size_read(inode), BENTO_BLOCK);
+	u64 blocks = bk_blocks(i_size_read(inode));
 
 	return first < blocks ? min(count, blocks - first) : 0;
 }
@@ -425,7 +425,7 @@ int bk_truncate(struct inode *inode, loff_t size)
 	filemap_invalidate_lock(mapping);
 	truncate_setsize(inode, size);
 	if (size < old)
-		bk_forget_range(inode, DIV_ROUND_UP(size, BENTO_BLOCK), U64_MAX);
+		bk_forget_range(inode, bk_blocks(size), U64_MAX);
 	error = set_size(inode, size);
 	if (error && size > old)
 		i_size_write(inode, old);

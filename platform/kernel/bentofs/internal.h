@@ -28,13 +28,14 @@
 #include <linux/writeback.h>
 #include <linux/xarray.h>
 
+#define BENTO_BLOCK 4096
+#define BENTO_BLOCK_BITS 12
+
 #include "bentofs.h"
 #include "compat.h"
 #include "data.h"
 #include "gate.h"
 
-#define BENTO_BLOCK 4096
-#define BENTO_BLOCK_BITS 12
 /* The root directory. */
 #define BENTO_ROOT 1
 /* Pages that one attempt can take, and that a call keeps in reserve. */

@@ -150,7 +150,7 @@ static int publish_all(struct flight *flight)
 	for (at = 0; at < flight->count; at++)
 		if (!test_bit(at, flight->lost))
 			last = max_t(u64, last, flight->blocks[at].block + 1);
-	reached = min_t(loff_t, last << BENTO_BLOCK_BITS, size);
+	reached = min_t(u64, last << BENTO_BLOCK_BITS, size);
 	if (!error && end_is_written(inode, flight)) {
 		bk_hold_size(inode, U64_MAX);
 		reached = max(reached, min(f->pending_size, i_size_read(inode)));
@@ -536,11 +536,11 @@ static bool take(struct bk_file *f, struct folio *folio)
 static void fill_blocks(struct writer *w, struct folio *folio, loff_t size)
 {
 	struct flight *flight = w->filling;
-	u64 first = folio->index, count = folio_nr_pages(folio), end = DIV_ROUND_UP(size, BENTO_BLOCK), at;
+	u64 first = folio->index, count = folio_nr_pages(folio), end = bk_blocks(size), at;
 	struct bk_file *f = file_of(w->inode);
 	u64 dirty = bk_take_dirty(f, first, count);
 	u32 before = flight->count;
-	loff_t last;
+	u64 last;
 
 	/* Nobody notes anything of a folio of one block; a larger one may be what is left of one that was split. */
 	if (!dirty || READ_ONCE(f->unnoted))
@@ -555,7 +555,7 @@ static void fill_blocks(struct writer *w, struct folio *folio, loff_t size)
 		return;
 	}
 	last = (flight->blocks[flight->count - 1].block + 1) << BENTO_BLOCK_BITS;
-	flight->size = max(flight->size, min(last, size));
+	flight->size = max_t(u64, flight->size, min_t(u64, last, size));
 }
 
 static void send_full(struct writer *w)
@@ -596,7 +596,7 @@ static void fill(struct writer *w, struct folio *folio)
 		folio_unlock(folio);
 		return;
 	}
-	if (at + (loff_t)folio_size(folio) > size)
+	if (size - at < folio_size(folio))
 		folio_zero_segment(folio, size - at, folio_size(folio));
 	fill_blocks(w, folio, size);
 	folio_unlock(folio);

@@ -28,6 +28,7 @@ cases![
     vectors_are_written_in_one_piece,
     threads_that_append_lose_nothing,
     a_read_past_the_end_is_short,
+    the_last_byte_that_a_file_can_have_holds_what_is_written,
     a_huge_size_is_taken_as_it_is_or_refused,
 ];
 
@@ -257,6 +258,22 @@ fn a_read_past_the_end_is_short(ground: &Ground) -> Result<()> {
     same("at the last bytes", file.read_at(&mut buffer, 7)?, 3)?;
     same("at the end", file.read_at(&mut buffer, 10)?, 0)?;
     same("far out", file.read_at(&mut buffer, 1 << 40)?, 0)
+}
+
+fn the_last_byte_that_a_file_can_have_holds_what_is_written(ground: &Ground) -> Result<()> {
+    let file = ground.open_new("file")?;
+    let last = i64::MAX as u64 - 1;
+    match file.write_at(b"abcdef", last - 5) {
+        // Not every file system can count its blocks that far.
+        Err(error) => return same("the error", error.raw_os_error(), Some(Errno::FBIG.raw_os_error())),
+        Ok(count) => same("written", count, 6)?,
+    }
+    same("nothing behind it", file.write_at(b"g", last + 1).is_err(), true)?;
+    file.sync_all()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    let mut buffer = [0; 8];
+    same("read", file.read_at(&mut buffer, last - 7)?, 8)?;
+    same("content", &buffer, b"\0\0abcdef")
 }
 
 fn a_huge_size_is_taken_as_it_is_or_refused(ground: &Ground) -> Result<()> {
