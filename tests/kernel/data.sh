@@ -2,7 +2,7 @@
 . ./lib.sh
 small=/tmp/data.img
 truncate -s $((48 << 20)) $small
-loop=$(looped $small)
+loop=$(losetup -f --show $small)
 
 check "a new file system mounts" fresh
 # User-mode Linux with several processors loses writes through mappings while somebody writes back, on ext4 too.

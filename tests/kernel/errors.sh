@@ -7,7 +7,7 @@ export DM_DISABLE_UDEV=1
 sectors=$((64 << 11))
 flaky=/dev/mapper/flaky
 truncate -s $((sectors * 512)) /tmp/flaky.img
-disk=$(looped /tmp/flaky.img)
+disk=$(losetup -f --show /tmp/flaky.img)
 
 # The disk is in order (`up`), every write and every flush fails (`down`), or a place can neither be read nor written, but
 # flushes succeed (`at SECTOR COUNT`; without a count, all from there on).

@@ -2,7 +2,7 @@
 . ./lib.sh
 small=/tmp/folios.img
 truncate -s $((48 << 20)) $small
-loop=$(looped $small)
+loop=$(losetup -f --show $small)
 
 # Sectors written to the disk so far.
 written() { awk '{ print $7 }' "/sys/class/block/$(basename "$DEV")/stat"; }

@@ -64,9 +64,6 @@ make() {
 	esac
 }
 
-# looped FILE: a device that holds what is in it. Debian's kernels have the driver as a module.
-looped() { modprobe -q loop; losetup -f --show "$1"; }
-
 # attach DEVICE DIRECTORY [OPTIONS]: mounts.
 attach() {
 	mkdir -p "$2" && mount -t "$FSTYP" ${3:+-o "$3"} "$1" "$2"

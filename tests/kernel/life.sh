@@ -4,7 +4,7 @@
 mnt2=/mnt/test2
 mkdir -p "$mnt2"
 truncate -s $((48 << 20)) /tmp/life.img
-DEV=$(looped /tmp/life.img)
+DEV=$(losetup -f --show /tmp/life.img)
 
 # told SENTENCE PATTERN COMMAND...: one test, passed if the command fails and the pattern is in what it or the kernel says.
 told() {

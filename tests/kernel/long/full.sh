@@ -3,7 +3,7 @@
 size=$((64 << 20))
 small=/tmp/small.img
 truncate -s $size $small
-loop=$(looped $small)
+loop=$(losetup -f --show $small)
 
 # Fills with files of a size until one fails; then each that was synced must read back. One process for all: thousands of files.
 cat >/tmp/fill.pl <<'END'

@@ -37,12 +37,12 @@ operate() {
 	)
 }
 
-loop=$(looped /tmp/same/kernel.img)
+loop=$(losetup -f --show /tmp/same/kernel.img)
 check "the kernel mounts its copy" attach "$loop" "$MNT" noatime
 check "the kernel does the operations" operate
 check "it unmounts" umount "$MNT"
 losetup -d "$loop"
-loop=$(looped /tmp/same/server.img)
+loop=$(losetup -f --show /tmp/same/server.img)
 check "the server mounts its copy" bento mount "$loop" "$MNT" -o allow_other,default_permissions,suid,dev,noatime
 check "the server does the operations" operate
 check "the server unmounts" umount "$MNT"

@@ -143,11 +143,13 @@ pub fn run(options: &Options) -> Result<()> {
     let sources = Sources::generate(place.path(), &scale)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let cpu = if options.unpinned { None } else { Some(pin()?) };
-    bar.set_message("rehearsing");
-    rehearse(&groups, &ready[0], place.path(), &sources)?;
     let mut noise = Vec::new();
     for round in 0..scale.repetitions {
         for group in &groups {
+            if round == 0 {
+                bar.set_message(format!("rehearsing {}", group.workloads[0]));
+                rehearse(group, &ready[0], place.path(), &sources)?;
+            }
             for (system, programs) in &ready {
                 let turn = Turn { system: *system, programs, place: place.path(), sources: &sources, scale };
                 let label = format!("round {}: {} on {}", round + 1, group.workloads[0], system.name());
@@ -198,13 +200,10 @@ fn ready_systems(systems: &[System], results: &mut Results) -> Vec<(System, Prog
     ready
 }
 
-/// One short turn in each group, of which nobody keeps the figures: whoever runs `find` first would pay for reading it from
-/// the disk.
-fn rehearse(groups: &[&Group], first: &(System, Programs), place: &Path, sources: &Sources) -> Result<()> {
+/// One short turn, of which nobody keeps the figures: whoever runs `find` first would pay for reading it from the disk.
+fn rehearse(group: &Group, first: &(System, Programs), place: &Path, sources: &Sources) -> Result<()> {
     let turn = Turn { system: first.0, programs: &first.1, place, sources, scale: SMOKE };
-    for group in groups {
-        turn.take(group).with_context(|| format!("rehearsing {}", group.workloads[0]))?;
-    }
+    turn.take(group).with_context(|| format!("rehearsing {}", group.workloads[0]))?;
     Ok(())
 }
 

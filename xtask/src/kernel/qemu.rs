@@ -41,8 +41,8 @@ report() {
 fail() { echo "$1" >/dev/ttyS0; report 97; poweroff -f; }
 "#;
 
-/// Modules that are loaded at once: disks, and checksums that udev finds a processor for.
-const LOADED: &[&str] = &["virtio_pci", "virtio_blk", "crc32_pclmul", "crc32c_intel"];
+/// Modules that are loaded at once, as udev would: disks, and checksums for this processor.
+const LOADED: &[&str] = &["virtio_pci", "virtio_blk", "loop", "crc32_pclmul", "crc32c_intel"];
 
 /// What `/out` may hold.
 const OUT_SIZE: u64 = 1 << 30;
