@@ -22,16 +22,16 @@ costs() {
 	[ "$cost" -le "$most" ] || { echo "$cost sectors" && return 1; }
 }
 same() { cmp "$MNT/file" /tmp/copy; }
-# Both the file and its copy, which never leaves memory.
-both() { "$1" "$MNT/file" "$2" "$3" && cp /tmp/block /tmp/both && dd if=/tmp/both of=/tmp/copy bs=4096 seek="$2" conv=notrunc 2>/dev/null; }
+# both BLOCK COUNT: writes to the file and to its copy, which never leaves memory.
+both() { put "$MNT/file" "$1" "$2" && dd if=/tmp/block of=/tmp/copy bs=4096 seek="$1" conv=notrunc 2>/dev/null; }
 
 check "a new file system mounts" fresh
 head -c $((8 << 20)) /dev/urandom >/tmp/copy
 check "a file is written" cp /tmp/copy "$MNT/file"
 check "and read" cached "$MNT/file"
-check "one block of it is written as one" costs 256 both put 777 1
-check "and the next but one" costs 256 both put 779 1
-check "some that begin within a folio" both put 1000 100
+check "one block of it is written as one" costs 100 both 777 1
+check "and the next but one" costs 100 both 779 1
+check "some that begin within a folio" both 1000 100
 check "it holds what was written" same
 check "it unmounts" umount "$MNT"
 check "it mounts again" attach "$DEV" "$MNT"
@@ -42,7 +42,8 @@ takes() { sectors=$(stat -c %b "$MNT/hole") && [ "$sectors" -le "$1" ] || { echo
 check "a hole is read" hole
 check "a block is written into it" put "$MNT/hole" 300 1
 check "which is all that it takes" takes 16
-punched() { fallocate -p -o $((256 * 4096)) -l $((40 * 4096)) "$MNT/hole" && fallocate -p -o $((301 * 4096)) -l $((99 * 4096)) "$MNT/hole"; }
+punch() { fallocate -p -o $(($1 * 4096)) -l $(($2 * 4096)) "$MNT/hole"; }
+punched() { punch 256 40 && punch 301 99; }
 check "what is around it is punched out" punched
 check "which leaves it alone" takes 16
 check "and it can be cut within a folio" truncate -s $((300 * 4096 + 100)) "$MNT/hole"
@@ -67,5 +68,5 @@ for size in 1M 4k; do
 	check "fsck finds nothing" verify "$loop"
 done
 losetup -d "$loop"
-rm -f $small /tmp/copy /tmp/both /tmp/block
+rm -f $small /tmp/copy /tmp/block
 finish

@@ -3,8 +3,8 @@
  * The data of regular files: the page cache, space that is promised to dirty blocks, and writing back.
  *
  * A dirty block waits (it has no blocks on disk, and one is promised), is to be converted (its blocks are unwritten), flies
- * (its placement is open), or has blocks of its own and no state here. Of a folio of several blocks, which the kernel makes
- * since 6.12, it is noted which are dirty; one that stands for nobody knows how much of it is dirty as a whole.
+ * (its placement is open), or has blocks of its own and no state here. Of a folio of several blocks, which there are since
+ * 6.12, it is noted which are dirty; where nobody noted any, all of it is.
  *
  * Locking: i_rwsem -> invalidate_lock -> folio lock | PG_writeback -> publishing -> credits. Nobody waits for the journal
  * or for space under a folio lock; PG_writeback is no lock that an entry, a commit or a checkpoint could wait for.

@@ -316,7 +316,7 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 	folio_wait_stable(folio);
 out:
 	filemap_invalidate_unlock_shared(inode->i_mapping);
-	/* What was promised for nothing. Who writes meanwhile has promises of his own; then these wait for the next who writes. */
+	/* What was promised for nothing. Not under somebody who writes, and may need the same: then it stays until it is used. */
 	if (result != VM_FAULT_LOCKED && inode_trylock(inode)) {
 		bk_release_unused(inode, first, first + count);
 		inode_unlock(inode);

@@ -45,7 +45,7 @@ static u64 with_state(u64 word, u64 mask, enum bk_state_of_block to)
 	return word | (to & 1 ? mask : 0) << LOW_BITS | (to & 2 ? mask : 0) << HIGH_BITS;
 }
 
-/* Where nobody else changed an entry meanwhile; else what it is now. Without memory: an error, and that only if `gfp` allows. */
+/* Replaces an entry if it still is `old`. Answers what it was; or an error, without memory, if `gfp` allows that. */
 static void *replace(struct bk_file *f, u64 index, void *old, u64 word, gfp_t gfp)
 {
 	return xa_cmpxchg(&f->states, index, old, word ? xa_mk_value(word) : NULL, gfp);
