@@ -177,6 +177,9 @@ static inline struct folio *bento_new_folio(struct address_space *mapping, pgoff
 #define bento_allow_folios(mapping, order)
 #endif
 
+/* After a write fault all of a folio may be written to, not only the page that it was about. */
+#define BENTO_FAULTS_FOLIOS BENTO_SINCE(6, 18)
+
 /* Part of a folio for a request; whether there was room. */
 static inline bool bento_bio_add(struct bio *bio, struct folio *folio, size_t bytes, size_t offset)
 {

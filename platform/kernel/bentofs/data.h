@@ -25,7 +25,7 @@ struct bk_call;
 #define BK_PIECES 4
 /* Blocks of one flight: 1 MiB. */
 #define BK_FLIGHT 256
-/* The largest folio, as an order of blocks: 256 KiB. One write through a mapping makes all of it dirty. */
+/* The largest folio, as an order of blocks: 256 KiB. One store through a mapping makes all of it dirty. */
 #define BK_FOLIO_ORDER 6
 
 /* A piece of a file that maps uniformly. */

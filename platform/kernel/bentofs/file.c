@@ -260,8 +260,8 @@ static ssize_t write_iter(struct kiocb *iocb, struct iov_iter *from)
 
 /* mmap(2). */
 
-/* Promises space to all of a folio that lies in the file: the kernel may let all of it be written to. */
-static int promise_folio(struct inode *inode, u64 first, u64 count)
+/* Promises space to all that a write fault lets be written to. */
+static int promise_fault(struct inode *inode, u64 first, u64 count)
 {
 	s64 promised = bk_promise_write(inode, first, count, first + count);
 
@@ -278,13 +278,26 @@ static u64 blocks_in_file(struct inode *inode, u64 first, u64 count)
 	return first < blocks ? min(count, blocks - first) : 0;
 }
 
+/* What a write fault lets be written to, as far as it lies in the file: from where, and how many blocks. */
+static u64 of_fault(struct inode *inode, struct vm_fault *vmf, struct folio *folio, u64 *first)
+{
+	u64 count = 1;
+
+	*first = vmf->pgoff;
+	if (BENTO_FAULTS_FOLIOS) {
+		*first -= folio_page_idx(folio, vmf->page);
+		count = folio_nr_pages(folio);
+	}
+	return blocks_in_file(inode, *first, count);
+}
+
 static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct folio *folio = page_folio(vmf->page);
 	int error = check_alive(inode);
 	vm_fault_t result = VM_FAULT_LOCKED;
-	u64 first, count;
+	u64 first, count, again;
 
 	if (error)
 		return VM_FAULT_SIGBUS;
@@ -296,18 +309,17 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 	file_update_time(vmf->vma->vm_file);
 	/* Nothing is cut off or punched out between the promise and the lock. */
 	filemap_invalidate_lock_shared(inode->i_mapping);
-	first = vmf->pgoff - folio_page_idx(folio, vmf->page);
-	count = blocks_in_file(inode, first, folio_nr_pages(folio));
-	error = promise_folio(inode, first, count);
+	count = of_fault(inode, vmf, folio, &first);
+	error = promise_fault(inode, first, count);
 	if (error) {
 		result = error == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 		goto out;
 	}
 	folio_lock(folio);
 	/* It may have been taken away, or become smaller; the file may have grown, or end before what is written to. */
-	if (folio->mapping != inode->i_mapping || folio_mkwrite_check_truncate(folio, inode) < 0 ||
-	    folio->index != first || blocks_in_file(inode, first, folio_nr_pages(folio)) != count ||
-	    vmf->pgoff - first >= count) {
+	if (folio->mapping != inode->i_mapping || page_folio(vmf->page) != folio ||
+	    folio_mkwrite_check_truncate(folio, inode) < 0 || of_fault(inode, vmf, folio, &again) != count ||
+	    again != first || vmf->pgoff - first >= count) {
 		folio_unlock(folio);
 		result = VM_FAULT_NOPAGE;
 		goto out;
