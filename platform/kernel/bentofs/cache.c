@@ -5,7 +5,8 @@
 /* Blocks that one insertion looks at to find some to drop. */
 #define STEPS 64
 
-int bk_io(struct block_device *bdev, u64 no, struct page *page, blk_opf_t opf)
+/* Moves some blocks, whose pages lie side by side in memory too, and waits. */
+int bk_io(struct block_device *bdev, u64 no, struct page *page, u64 count, blk_opf_t opf)
 {
 	struct bio_vec vec;
 	struct bio bio;
@@ -13,7 +14,7 @@ int bk_io(struct block_device *bdev, u64 no, struct page *page, blk_opf_t opf)
 
 	bio_init(&bio, bdev, &vec, 1, opf);
 	bio.bi_iter.bi_sector = no << (BENTO_BLOCK_BITS - SECTOR_SHIFT);
-	__bio_add_page(&bio, page, BENTO_BLOCK, 0);
+	__bio_add_page(&bio, page, count << BENTO_BLOCK_BITS, 0);
 	error = submit_bio_wait(&bio);
 	bio_uninit(&bio);
 	return error;
@@ -216,7 +217,7 @@ static void read_all(struct bento_mount *m, struct bk_block **blocks, u32 count)
 
 		/* Which of them failed, each tells by itself. */
 		if (failed)
-			error = bk_io(m->bdev, blocks[at]->rust.no, blocks[at]->page, REQ_OP_READ | REQ_META);
+			error = bk_io(m->bdev, blocks[at]->rust.no, blocks[at]->page, 1, REQ_OP_READ | REQ_META);
 		finish(m, blocks[at], error);
 	}
 }
@@ -386,7 +387,7 @@ s32 bento_disk_read(struct bento_disk *disk, u64 no, u8 *to)
 	if (no - disk->at < disk->count || (follows && !fill_window(disk, no)))
 		page = disk->window[no - disk->at];
 	else
-		error = bk_io(disk->bdev, no, page, REQ_OP_READ | REQ_META);
+		error = bk_io(disk->bdev, no, page, 1, REQ_OP_READ | REQ_META);
 	if (!error)
 		memcpy(to, page_address(page), BENTO_BLOCK);
 	return error;
@@ -400,7 +401,7 @@ s32 bento_disk_write(struct bento_disk *disk, u64 no, const u8 *from)
 	if (no - disk->at < disk->count)
 		disk->count = 0;
 	memcpy(page_address(disk->page), from, BENTO_BLOCK);
-	return bk_io(disk->bdev, no, disk->page, REQ_OP_WRITE | REQ_META | REQ_SYNC);
+	return bk_io(disk->bdev, no, disk->page, 1, REQ_OP_WRITE | REQ_META | REQ_SYNC);
 }
 BENTO_EXPORT(bento_disk_write);
 

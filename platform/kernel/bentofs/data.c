@@ -273,20 +273,6 @@ static void readahead(struct readahead_control *control)
 	send_reads(&r);
 }
 
-static int read_now(struct inode *inode, struct folio *folio, size_t offset, const struct bk_piece *at)
-{
-	struct bio_vec vec;
-	struct bio bio;
-	int error;
-
-	bio_init(&bio, inode->i_sb->s_bdev, &vec, 1, REQ_OP_READ);
-	bio.bi_iter.bi_sector = sector_of(at->block);
-	bk_bio_add(&bio, folio, at->blocks << BENTO_BLOCK_BITS, offset);
-	error = submit_bio_wait(&bio);
-	bio_uninit(&bio);
-	return error;
-}
-
 /* Brings a locked folio's content in, and leaves it locked. */
 static int read_locked(struct inode *inode, struct folio *folio)
 {
@@ -304,7 +290,7 @@ static int read_locked(struct inode *inode, struct folio *folio)
 		if (at.kind != BENTO_MAP_DATA)
 			folio_zero_range(folio, offset, at.blocks << BENTO_BLOCK_BITS);
 		else
-			error = read_now(inode, folio, offset, &at);
+			error = bk_io(inode->i_sb->s_bdev, at.block, folio_page(folio, block - first), at.blocks, REQ_OP_READ);
 		if (error)
 			return error;
 	}
@@ -350,12 +336,13 @@ static int write_begin(bento_writer *writer, struct address_space *mapping, loff
  */
 void bk_dirty(struct inode *inode, struct folio *folio, u64 first, u64 count)
 {
-	if (folio_test_large(folio) && folio_maybe_dma_pinned(folio)) {
-		first = folio->index;
-		count = folio_nr_pages(folio);
-	}
-	if (folio_test_large(folio))
+	if (folio_test_large(folio)) {
+		if (folio_maybe_dma_pinned(folio)) {
+			first = folio->index;
+			count = folio_nr_pages(folio);
+		}
 		bk_note_dirty(file_of(inode), first, count, GFP_NOFS | __GFP_NOFAIL);
+	}
 	filemap_dirty_folio(inode->i_mapping, folio);
 }
 

@@ -396,7 +396,7 @@ void bk_drop_run(struct bento_mount *m, u64 start, u32 count);
 int bk_overlay(struct bento_mount *m, u64 no, const void *from);
 unsigned long bk_cache_shrink(struct bento_mount *m, unsigned long most);
 void bk_cache_destroy(struct bento_mount *m);
-int bk_io(struct block_device *bdev, u64 no, struct page *page, blk_opf_t opf);
+int bk_io(struct block_device *bdev, u64 no, struct page *page, u64 count, blk_opf_t opf);
 int bk_flush(struct bento_mount *m);
 int bk_flush_through(struct bento_mount *m, s64 mark);
 

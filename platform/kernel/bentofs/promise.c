@@ -134,7 +134,7 @@ int bk_note_dirty(struct bk_file *f, u64 first, u64 count, gfp_t gfp)
 		u64 mask = mask_of(index, first, end) << DIRTY_BITS;
 		void *old = xa_load(&f->states, index);
 
-		for (;;) {
+		while ((word_of(old) & mask) != mask) {
 			void *seen = replace(f, index, old, word_of(old) | mask, gfp);
 
 			if (xa_is_err(seen))
